@@ -1,0 +1,108 @@
+//! Configuration: flags over environment over file over defaults, all of it checked at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::engine::tenant::Credential;
+
+/// A checked configuration. Everything has a limit, and every limit is here.
+#[derive(Clone)]
+pub struct Config {
+    /// Where S3 is served.
+    pub listen: SocketAddr,
+    /// Where metrics and health are served.
+    pub admin: SocketAddr,
+    /// CPUs to run on, one executor each; never empty.
+    pub cores: Vec<usize>,
+    /// The region that signatures name.
+    pub region: String,
+    /// Host names under which containers are addressed as `container.NAME`; empty for path style only.
+    pub domains: Vec<String>,
+    /// The access keys; empty if one is to be generated and kept in the data folder.
+    pub credentials: Vec<Credential>,
+    /// The drivers by name.
+    pub drivers: Vec<DriverConfig>,
+    /// Which driver holds a container: the first rule whose prefix fits; else the first driver.
+    pub rules: Vec<ContainerRule>,
+    /// Bytes in flight and in caches.
+    pub memory_bytes: u64,
+    /// Writes an access log line per event to stderr.
+    pub access_log: bool,
+    /// Runs on epoll where io_uring is missing.
+    pub legacy_runtime: bool,
+    /// Limits of a connection.
+    pub limits: Limits,
+}
+
+/// A configured driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverConfig {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: DriverKind,
+}
+
+/// The types of drivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriverKind {
+    /// On local disks.
+    Local {
+        /// The data folder.
+        path: PathBuf,
+    },
+    /// In memory, gone with the process.
+    Memory,
+}
+
+/// Chooses a driver for containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerRule {
+    /// Containers whose name begins with this…
+    pub prefix: String,
+    /// …are kept by the driver of this name.
+    pub driver: String,
+}
+
+/// Limits of a connection and of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request head, in bytes.
+    pub head_bytes: usize,
+    /// Most header fields.
+    pub headers: usize,
+    /// Longest wait for the next request on an idle connection.
+    pub idle: Duration,
+    /// Longest time for a request head to arrive.
+    pub head: Duration,
+    /// Longest wait for the next byte of a body.
+    pub body_idle: Duration,
+    /// Longest time for a whole request.
+    pub request: Duration,
+    /// Least rate of a client, in bytes a second, averaged after a grace of `body_idle`.
+    pub client_rate: u64,
+    /// Most connections, over all cores.
+    pub connections: usize,
+    /// Longest time to finish requests after SIGTERM.
+    pub drain: Duration,
+    /// Largest body of one PUT or part, in bytes.
+    pub body_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            headers: 128,
+            idle: Duration::from_secs(120),
+            head: Duration::from_secs(20),
+            body_idle: Duration::from_secs(30),
+            request: Duration::from_secs(3600),
+            client_rate: 64,
+            connections: 8192,
+            drain: Duration::from_secs(20),
+            body_bytes: 5 << 30,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Wraps another driver and fails on demand.

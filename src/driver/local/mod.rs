@@ -1,0 +1,1 @@
+//! Artifacts on local disks: DESIGN.

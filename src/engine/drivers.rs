@@ -1,0 +1,1 @@
+//! The configured drivers, and the rule that chooses one for a container.

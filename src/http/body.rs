@@ -1,0 +1,1 @@
+//! Framing of request bodies: Content-Length, chunked, none.

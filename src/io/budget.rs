@@ -1,0 +1,1 @@
+//! The one byte budget for everything in flight.

@@ -1,0 +1,127 @@
+//! Buffers that O_DIRECT accepts, and the pool that keeps them.
+#![expect(unsafe_code, reason = "allocates aligned memory and lends it to the kernel")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// Alignment of memory, offsets and lengths for direct I/O, in bytes. Larger than most disks ask for.
+pub const ALIGNMENT: usize = 4096;
+
+/// Owned memory, aligned to [`ALIGNMENT`], whose capacity is a multiple of it. Derefs to its first
+/// `len` bytes.
+pub struct AlignedBuffer {
+    start: NonNull<u8>,
+    length: usize,
+    capacity: usize,
+}
+
+impl AlignedBuffer {
+    /// Zeroed memory for at least `capacity` bytes, with length 0.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        let capacity = capacity.max(1).next_multiple_of(ALIGNMENT);
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout has a size of at least ALIGNMENT.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Self { start, length: 0, capacity }
+    }
+
+    fn layout(capacity: usize) -> Layout {
+        match Layout::from_size_align(capacity, ALIGNMENT) {
+            Ok(layout) => layout,
+            Err(_) => panic!("a buffer of {capacity} bytes does not fit the address space"),
+        }
+    }
+
+    /// Bytes it can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Sets the length. Bytes that were never written are zero or what an earlier user left.
+    ///
+    /// # Panics
+    /// If `length` exceeds the capacity.
+    pub fn set_length(&mut self, length: usize) {
+        assert!(length <= self.capacity, "length within capacity");
+        self.length = length;
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        let start = self.length;
+        self.set_length(start + bytes.len());
+        self[start..].copy_from_slice(bytes);
+    }
+
+    /// Lengthens with zeros to the next multiple of [`ALIGNMENT`].
+    pub fn pad(&mut self) {
+        let end = self.length;
+        self.set_length(end.next_multiple_of(ALIGNMENT));
+        self[end..].fill(0);
+    }
+}
+
+impl Deref for AlignedBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the first `length` bytes are allocated and initialised (zeroed at first).
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for AlignedBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for deref, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Drop for AlignedBuffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this very layout.
+        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) };
+    }
+}
+
+// SAFETY: it owns its memory, like a Vec.
+unsafe impl Send for AlignedBuffer {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for AlignedBuffer {}
+
+// SAFETY: the memory does not move while the buffer lives, and the first `length` bytes are initialised.
+unsafe impl monoio::buf::IoBuf for AlignedBuffer {
+    fn read_ptr(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.length
+    }
+}
+
+// SAFETY: as above; a read may fill up to the length, which the caller set.
+unsafe impl monoio::buf::IoBufMut for AlignedBuffer {
+    fn write_ptr(&mut self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.length
+    }
+
+    unsafe fn set_init(&mut self, _length: usize) {}
+}

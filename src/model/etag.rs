@@ -1,0 +1,72 @@
+//! Entity tags: the MD5 of a body, or of its parts' MD5s with their count.
+
+use std::fmt;
+
+/// An entity tag. `parts` is 0 for a body written in one piece, else the number of parts,
+/// which follows the hash after a hyphen on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ETag {
+    /// The 16 bytes of the hash.
+    pub hash: [u8; 16],
+    /// 0, or the number of parts that the hash was made from.
+    pub parts: u16,
+}
+
+impl ETag {
+    /// Longest text form: 32 hexadecimal digits, a hyphen and five digits.
+    pub const TEXT_MAX: usize = 38;
+
+    /// Reads the text form, without quotation marks.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (hash, parts) = match text.split_once('-') {
+            Some((hash, parts)) => (hash, parts.parse::<u16>().ok().filter(|&n| n > 0)?),
+            None => (text, 0),
+        };
+        let digits = hash.as_bytes();
+        if digits.len() != 32 {
+            return None;
+        }
+        let mut out = [0; 16];
+        for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+            let nibble = |d: u8| char::from(d).to_digit(16).and_then(|n| u8::try_from(n).ok());
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Some(Self { hash: out, parts })
+    }
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.hash {
+            write!(f, "{byte:02x}")?;
+        }
+        if self.parts > 0 {
+            write!(f, "-{}", self.parts)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_form_round_trips() {
+        for text in ["d41d8cd98f00b204e9800998ecf8427e", "d41d8cd98f00b204e9800998ecf8427e-10000"] {
+            assert_eq!(ETag::parse(text).map(|tag| tag.to_string()).as_deref(), Some(text));
+        }
+        for bad in
+            ["", "*", "d41d8cd98f00b204e9800998ecf8427", "d41d8cd98f00b204e9800998ecf8427e-0"]
+        {
+            assert_eq!(ETag::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A small facade over the executor, so that it can be replaced.
+//!
+//! One executor is pinned to each core. Tasks are not `Send`; they stay on the core that spawned them.
+
+pub mod core;
+pub mod placement;
+
+use std::time::Duration;
+
+pub use monoio::task::JoinHandle;
+
+/// Starts a task on this core. Dropping the handle does not stop it.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    monoio::spawn(future)
+}
+
+/// Waits.
+pub async fn sleep(duration: Duration) {
+    monoio::time::sleep(duration).await;
+}
+
+/// Runs `future` for at most `duration`; `None` if it was not finished by then. The future is dropped.
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
+    monoio::time::timeout(duration, future).await.ok()
+}
+
+/// Runs a closure that may block on the blocking pool.
+///
+/// # Panics
+/// If the closure panicked.
+pub async fn unblock<T, F>(work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match monoio::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => panic!("the blocking pool dropped its work: {error:?}"),
+    }
+}

@@ -1,0 +1,1 @@
+//! Which core a connection, a container, a thread belongs to.

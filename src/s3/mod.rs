@@ -1,0 +1,4 @@
+//! The S3 wire: one dispatch. Bucket and object are words of this layer alone.
+
+pub mod auth;
+pub mod error;

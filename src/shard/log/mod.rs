@@ -1,0 +1,96 @@
+//! The commit log: the only truth.
+//!
+//! A log is the stream of frames that one core of one start wrote, over segments of
+//! [`SEGMENT_LENGTH`] bytes. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
+//! Records are opaque here: what their `meta` and `body` mean is the index's business.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+/// Length of a log segment, in bytes.
+pub const SEGMENT_LENGTH: u64 = 64 << 20;
+
+/// A log: the core that wrote it and the start of the server in which it did. Starts count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId {
+    /// Which start.
+    pub start: u32,
+    /// Which core.
+    pub core: u16,
+}
+
+/// A log segment, unique in the data folder and never used again, also when its file is recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId(pub u64);
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    /// The virtual shard.
+    pub shard: u8,
+    /// What kind of record; the index's business.
+    pub kind: u8,
+    /// The shard's sequence number.
+    pub sequence: u64,
+    /// What replay needs of it. Kept in the segment's footer too. At most 16 KiB.
+    pub meta: Bytes,
+    /// Bytes that replay does not read (an inline artifact, a part list). At most 4 MiB.
+    pub body: Bytes,
+}
+
+/// Where a record's body lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The segment's number.
+    pub segment: u64,
+    /// Offset of the first byte in the segment file.
+    pub offset: u32,
+    /// Number of bytes.
+    pub length: u32,
+}
+
+/// A record met in replay.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayedRecord<'a> {
+    /// As written.
+    pub shard: u8,
+    /// As written.
+    pub kind: u8,
+    /// As written.
+    pub sequence: u64,
+    /// As written.
+    pub meta: &'a [u8],
+    /// Where the body is.
+    pub place: Place,
+}
+
+/// What a finished append is told: every record of the batch is durable.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// Number of the batch in its log, from 1.
+    pub batch: u64,
+    /// Where the bodies lie, one each, in order.
+    pub places: Vec<Place>,
+}
+
+/// Paths in a data folder.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The folder.
+    pub root: PathBuf,
+}
+
+impl Layout {
+    /// Log segments.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Data segments and artifacts with a file of their own.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+}

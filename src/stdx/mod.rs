@@ -1,0 +1,3 @@
+//! Small helpers that know nothing of Vaultaire.
+/// MD5.
+pub mod md5;
