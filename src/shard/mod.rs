@@ -2,3 +2,4 @@
 
 pub(crate) mod index;
 pub mod log;
+pub mod volume;
