@@ -27,10 +27,6 @@ impl Segment {
     pub(crate) fn live(&self) -> u64 {
         self.live.load(Ordering::Acquire)
     }
-
-    pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
-    }
 }
 
 /// What nobody can find in the index any more.
@@ -63,14 +59,19 @@ impl Segments {
         Arc::clone(self.data.get_or_insert_with(id, Arc::default).value())
     }
 
-    /// The data segments that are known.
-    pub(crate) fn data_segments(&self) -> impl Iterator<Item = (u64, Arc<Segment>)> {
-        self.data.iter().map(|entry| (*entry.key(), Arc::clone(entry.value())))
-    }
-
     /// Live records of a log segment.
     pub(crate) fn live_records(&self, id: u64) -> u64 {
         self.log.get(&id).map_or(0, |entry| entry.value().live())
+    }
+
+    /// Whether a log segment may still be read.
+    pub(crate) fn has_log(&self, id: u64) -> bool {
+        self.log.contains_key(&id)
+    }
+
+    /// Whether a data segment may still be read.
+    pub(crate) fn has_data(&self, id: u64) -> bool {
+        self.data.contains_key(&id)
     }
 
     /// Forgets a log segment that was retired.
@@ -120,6 +121,12 @@ impl Segments {
     /// An artifact completed from parts is not current any more.
     pub(crate) fn release_composite(&self, list: PartList) {
         self.garbage.push(Garbage::Composite(list));
+    }
+
+    /// A data segment of an earlier start: nothing is added to it. With `keep` it is never freed.
+    pub(crate) fn adopt_data(&self, id: u64, keep: bool) {
+        let segment = self.data(id);
+        segment.sealed.store(!keep, Ordering::SeqCst);
     }
 
     /// Nothing more will be added to a data segment.

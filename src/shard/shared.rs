@@ -1,7 +1,8 @@
 //! What the cores share of one data folder: the read side of the index, the mailboxes and the books of the segments.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
 
@@ -31,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) mailboxes: Box<[Mailbox<Commit>]>,
     write_state: AtomicU8,
+    /// Log segments of earlier starts that are left; more than any number until they are known.
+    old_logs: AtomicUsize,
+    /// The log segments of each core in this start, in order; the last is being written.
+    logs: Box<[Mutex<VecDeque<u64>>]>,
 }
 
 impl Shared {
@@ -44,6 +49,8 @@ impl Shared {
             epochs: Arc::new(Epochs::new(cores)),
             mailboxes: (0..cores).map(|_| Mailbox::new(CAPACITY)).collect(),
             write_state: AtomicU8::new(WriteState::Open as u8),
+            old_logs: AtomicUsize::new(usize::MAX),
+            logs: (0..cores).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -71,6 +78,39 @@ impl Shared {
         let keep_poisoned = |now: u8| (now != WriteState::Poisoned as u8).then_some(state as u8);
         // It fails only where it stays poisoned.
         let _ = self.write_state.fetch_update(Ordering::AcqRel, Ordering::Acquire, keep_poisoned);
+    }
+
+    /// How many log segments of earlier starts are left.
+    pub(crate) fn old_logs(&self) -> usize {
+        self.old_logs.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_old_logs(&self, left: usize) {
+        self.old_logs.store(left, Ordering::Release);
+    }
+
+    /// Notes the segment that a core's log has come to.
+    pub(crate) fn writing_log(&self, core: usize, segment: u64) {
+        let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
+        if logs.back() != Some(&segment) {
+            logs.push_back(segment);
+        }
+    }
+
+    /// Takes the oldest segments of a core's log of which nothing is live, but never the one being written.
+    pub(crate) fn take_dead_logs(&self, core: usize) -> Vec<u64> {
+        let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dead = Vec::new();
+        while logs.len() > 1
+            && let Some(first) = logs.pop_front()
+        {
+            if self.segments.live_records(first) > 0 {
+                logs.push_front(first);
+                break;
+            }
+            dead.push(first);
+        }
+        dead
     }
 
     /// Hands a commit to the shard's owner and waits until it is decided and durable. Also says how many waited

@@ -30,6 +30,11 @@ impl Visible<'_> {
     pub(crate) fn entry(&self) -> &Entry {
         self.0.value()
     }
+
+    /// Takes this version out of the map; `false` if it was out already. For the shard's owner.
+    pub(crate) fn remove(&self) -> bool {
+        self.0.remove()
+    }
 }
 
 impl<'a> Cursor<'a> {
