@@ -1,6 +1,7 @@
 //! Reads logs back at start.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::{Layout, LogEnd, LogId, ReplayedRecord};
 use crate::io::Disk;
@@ -10,6 +11,8 @@ use crate::io::Disk;
 pub struct SegmentRef {
     /// Its number.
     pub segment: u64,
+    /// Its file.
+    pub path: PathBuf,
     /// The log it belongs to.
     pub log: LogId,
     /// Its position in the log, from 0.
@@ -116,11 +119,10 @@ pub async fn list_segments<D: Disk>(
 /// [`ReplayError`].
 pub async fn replay_segment<D: Disk>(
     disk: &D,
-    layout: &Layout,
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
-    let _ = (disk, layout, visit);
+    let _ = (disk, visit);
     Ok(SegmentSummary {
         segment: segment.segment,
         log: segment.log,
