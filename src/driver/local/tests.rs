@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -96,7 +97,22 @@ fn open_volume(path: &Path, cores: usize) -> Arc<LocalVolume> {
 /// Runs a test on one core, and stops as a crash would.
 fn on_one_core<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
     let volume = open_volume(path, 1);
-    run(async { test(LocalDriver::start(volume, 0).await.unwrap()).await })
+    run(async {
+        let driver = LocalDriver::start(volume, 0).await.unwrap();
+        let done = test(driver.clone()).await;
+        crash(&driver).await;
+        done
+    })
+}
+
+/// Leaves a core as a crash would, but for the memory, which it frees.
+async fn crash(driver: &LocalDriver) {
+    driver.0.shared.abandon();
+    driver.0.stopping.set(true);
+    driver.0.shared.mailboxes[driver.0.core].close();
+    drop(driver.0.running.wait().await);
+    // The log's background work ends too.
+    until(|| Arc::strong_count(&driver.0.shared.volume) == 1).await;
 }
 
 /// Runs a test on each of some cores.
@@ -106,13 +122,19 @@ fn on_cores<T: Send>(
     test: impl AsyncFn(usize, LocalDriver) -> T + Sync,
 ) -> Vec<T> {
     let volume = open_volume(path, cores);
+    let finished = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let start = |core| {
-            let (volume, test) = (Arc::clone(&volume), &test);
+            let (volume, test, finished) = (Arc::clone(&volume), &test, &finished);
             scope.spawn(move || {
                 run(async move {
                     let driver = LocalDriver::start(volume, core).await.unwrap();
-                    test(core, driver).await
+                    let done = test(core, driver.clone()).await;
+                    // Nobody stops while another may still commit here.
+                    finished.fetch_add(1, Ordering::SeqCst);
+                    until(|| finished.load(Ordering::SeqCst) == cores).await;
+                    crash(&driver).await;
+                    done
                 })
             })
         };
@@ -398,10 +420,8 @@ fn one_of_many_concurrent_writers_wins_over_all_cores() {
                 }
             }
         });
-        let won: Vec<_> = futures_util::future::join_all(writers).await.into_iter().flatten().collect();
-        // Nobody stops while the other may still commit here.
-        crate::runtime::sleep(std::time::Duration::from_millis(300)).await;
-        won
+        let results = futures_util::future::join_all(writers).await;
+        results.into_iter().flatten().collect::<Vec<_>>()
     });
     let won: Vec<_> = won.concat();
     assert_eq!(won.len(), 1);
@@ -434,13 +454,11 @@ fn every_core_reads_what_any_core_wrote() {
             }
             assert!(got.unwrap() == body(length, other as u64), "{from}");
         }
-        crate::runtime::sleep(std::time::Duration::from_millis(300)).await;
     });
     // Another number of cores, and each shard still has one owner.
     on_cores(folder.path(), 3, async |core, driver| {
         assert!(get(&driver, "extent1").await.unwrap() == body(200_000, 1));
         put(&driver, &format!("more{core}"), Given::new(body(10, 1))).await.unwrap();
-        crate::runtime::sleep(std::time::Duration::from_millis(300)).await;
     });
     on_one_core(folder.path(), async |driver| assert_eq!(keys(&driver).await.len(), 9));
 }
