@@ -232,6 +232,12 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 #[test]
+fn it_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    on_one_core(folder.path(), async |driver| crate::driver::conformance::run(&driver).await);
+}
+
+#[test]
 fn what_was_acknowledged_survives_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let large = body(3 * MIB + 77, 1);
@@ -292,8 +298,14 @@ fn ranges_are_exact() {
             let whole = body(length, length as u64);
             put(&driver, "a", Given::new(whole.clone())).await.unwrap();
             let mid = length / 2;
-            let ranges =
-                [(0, 1), (length - 1, 1), (mid, length - mid), (mid, 1), (0, length), (1, length - 2)];
+            let ranges = [
+                (0, 1),
+                (length - 1, 1),
+                (mid, length - mid),
+                (mid, 1),
+                (0, length),
+                (1, length - 2),
+            ];
             for (offset, count) in ranges {
                 let got = get_range(&driver, "a", offset as u64, count as u64).await.unwrap();
                 assert!(got == whole[offset..offset + count], "{length} {offset} {count}");
@@ -570,10 +582,10 @@ fn uploads_survive_and_end() {
     on_one_core(folder.path(), async |driver| {
         let query = PartQuery { after: 0, limit: 10 };
         let page = driver.list_parts(&ctx(), target, id, query).await.unwrap();
-        assert_eq!(page.parts.iter().map(|part| part.etag).collect::<Vec<_>>(), [
-            parts[0].etag,
-            parts[1].etag
-        ]);
+        assert_eq!(
+            page.parts.iter().map(|part| part.etag).collect::<Vec<_>>(),
+            [parts[0].etag, parts[1].etag]
+        );
         assert_eq!(data_files(folder.path()).len(), 1);
         driver.abort_upload(&ctx(), target, id).await.unwrap();
         until(|| data_files(folder.path()).is_empty()).await;
@@ -599,7 +611,8 @@ fn a_sync_lies_between_write_and_acknowledgement() {
             let before = counters();
             put(&driver, "a", Given::new(body(length, 1))).await.unwrap();
             let after = counters();
-            let durable = (after.syncs + after.durable_writes) - (before.syncs + before.durable_writes);
+            let durable =
+                (after.syncs + after.durable_writes) - (before.syncs + before.durable_writes);
             assert!(durable >= 1 + u64::from(length > 50_000), "{before:?} {after:?}");
         }
     });
