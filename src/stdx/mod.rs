@@ -1,3 +1,5 @@
 //! Small helpers that know nothing of Vaultaire.
 /// MD5.
 pub mod md5;
+/// Percent-encoding.
+pub mod percent;
