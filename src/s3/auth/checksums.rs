@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn bad_heads() {
         const CRC: (&str, &str) = ("x-amz-checksum-crc32", "y/Q5Jg==");
-        let cases: [(&[(&str, &str)], bool, Code); 11] = [
+        type Case = (&'static [(&'static str, &'static str)], bool, Code);
+        let cases: [Case; 11] = [
             (&[("content-md5", "")], false, Code::InvalidDigest),
             (&[("content-md5", "CZIVxbATYbnKXFGr0Bxy")], false, Code::InvalidDigest),
             (&[("x-amz-checksum-crc32", "y/Q5Jg")], false, Code::InvalidRequest),

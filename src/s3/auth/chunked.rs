@@ -10,8 +10,7 @@
 
 use aws_lc_rs::digest::{Context as Hash, SHA256};
 
-use super::checksums::checksum_suffix;
-use super::checksums::parse_value;
+use super::checksums::{checksum_suffix, parse_value};
 use super::signer::{ChunkSigner, finish_sha256};
 use crate::driver::BodyError;
 use crate::http::Body;
@@ -227,13 +226,13 @@ impl Decoder {
             let Some((start, end)) = self.next_line(body).await? else {
                 return self.check_trailer(&fields, signature);
             };
-            let line = self.ahead[start..end].trim_ascii();
+            let line = trim(&self.ahead[start..end], b" \t\r\n");
             if line.is_empty() {
                 continue;
             }
             let colon = memchr::memchr(b':', line)
                 .ok_or(BodyError::Malformed("a trailer field has no colon"))?;
-            let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+            let (name, value) = (trim(&line[..colon], b" \t"), trim(&line[colon + 1..], b" \t"));
             if signature.is_some() {
                 return Err(BodyError::Malformed("a trailer field follows the signature"));
             }
@@ -331,6 +330,14 @@ impl Decoder {
         self.ahead_start += length;
         (start, self.ahead_start)
     }
+}
+
+/// `text` without any of `blanks` at its ends.
+fn trim<'a>(text: &'a [u8], blanks: &[u8]) -> &'a [u8] {
+    let is_text = |byte: &u8| !blanks.contains(byte);
+    let start = text.iter().position(is_text).unwrap_or(text.len());
+    let end = text.iter().rposition(is_text).map_or(start, |last| last + 1);
+    &text[start..end]
 }
 
 /// Reads a chunk's size: 1 to 16 hexadecimal digits.
