@@ -1,1 +1,2 @@
+//! The server's command.
 fn main() {}

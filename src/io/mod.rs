@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod buffer;
 pub mod clock;
+pub mod socket;
 pub mod uring;
 
 use std::io;
