@@ -65,7 +65,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum CliCommand {
     /// Serve S3; what happens without a command
-    Serve(CliFlags),
+    Serve(Box<CliFlags>),
     /// Look at the configuration
     #[command(subcommand)]
     Config(CliConfig),
@@ -74,7 +74,7 @@ enum CliCommand {
 #[derive(Subcommand)]
 enum CliConfig {
     /// Check what `serve` would run with, and print it
-    Check(CliFlags),
+    Check(Box<CliFlags>),
     /// Print a configuration file with every key, its meaning and its default
     Sample,
 }
@@ -154,8 +154,8 @@ fn parse_from(
     let cli = Cli::try_parse_from(arguments).map_err(Refusal::Usage)?;
     let (flags, command): (CliFlags, fn(Config) -> Command) = match cli.command {
         None => (cli.serve, Command::Serve),
-        Some(CliCommand::Serve(flags)) => (flags, Command::Serve),
-        Some(CliCommand::Config(CliConfig::Check(flags))) => (flags, Command::Checked),
+        Some(CliCommand::Serve(flags)) => (*flags, Command::Serve),
+        Some(CliCommand::Config(CliConfig::Check(flags))) => (*flags, Command::Checked),
         Some(CliCommand::Config(CliConfig::Sample)) => return Ok(Command::Sample),
     };
     Ok(command(load(flags, environment, affinity)?))
