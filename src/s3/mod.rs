@@ -2,3 +2,9 @@
 
 pub mod auth;
 pub mod error;
+
+mod name;
+mod query;
+mod route;
+mod time;
+mod xml;
