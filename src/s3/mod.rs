@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod error;
 
+mod headers;
 mod name;
 mod query;
 mod route;
