@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use super::hex::digit;
+
 /// Text has a `%` that two hexadecimal digits do not follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a percent sign is not followed by two hexadecimal digits")]
@@ -14,21 +16,12 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
 /// The byte that begins `text`, decoded, and how many bytes of `text` it took.
 fn next_byte(text: &[u8], plus_is_space: bool) -> Result<Option<(u8, usize)>, Malformed> {
     match text {
         [] => Ok(None),
         [b'%', rest @ ..] => match rest {
-            [high, low, ..] => match (nibble(*high), nibble(*low)) {
+            [high, low, ..] => match (digit(*high), digit(*low)) {
                 (Some(high), Some(low)) => Ok(Some((high << 4 | low, 3))),
                 _ => Err(Malformed),
             },
