@@ -6,6 +6,11 @@
 pub mod budget;
 pub mod buffer;
 pub mod clock;
+pub mod folder;
+pub mod pool;
+pub mod socket;
+#[cfg(test)]
+pub mod testing;
 pub mod uring;
 
 use std::io;

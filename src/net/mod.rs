@@ -1,1 +1,66 @@
-//! Connections and sockets.
+//! Connections and sockets: from an accepted stream to answers, one event each.
+//!
+//! [`listener`] accepts and hands each connection to the least loaded core; [`connection`] reads
+//! requests and gives them to a [`Handler`]; [`send`] moves its answers to the socket. Nothing here
+//! knows what a request means.
+
+pub mod connection;
+pub mod frontend;
+pub mod incoming;
+pub mod listener;
+pub mod pulse;
+pub mod send;
+pub mod transport;
+
+use crate::context::{Context, RequestId};
+use crate::driver::Reader;
+use crate::event::{Operation, Outcome};
+use crate::http::{Body, RequestHead, Response};
+use crate::model::ByteRange;
+use crate::s3::error::Code;
+
+/// What an event tells of an operation besides its measurements.
+#[derive(Clone, Copy, Debug)]
+pub struct Outline {
+    /// What was asked for.
+    pub operation: Operation,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Code of the error in the answer; empty for none.
+    pub error_code: &'static str,
+    /// Hash of the container's name; 0 for none.
+    pub container_hash: u64,
+    /// Hash of the key; 0 for none.
+    pub key_hash: u64,
+    /// The range that is read.
+    pub range: Option<ByteRange>,
+}
+
+/// A handler's answer to one request.
+pub struct Answer<R> {
+    /// The request's context, now with its tenant.
+    pub ctx: Context,
+    /// What to send.
+    pub response: Response<R>,
+    /// What to record.
+    pub outline: Outline,
+}
+
+/// What requests are for.
+pub trait Handler: 'static {
+    /// Yields the bytes of artifacts.
+    type Reader: Reader;
+
+    /// Answers a request. Never panics and always answers; what it leaves unread of the body is
+    /// thrown away or closes the connection.
+    fn serve<B: Body>(
+        &self,
+        ctx: Context,
+        head: &RequestHead<'_>,
+        body: &mut B,
+    ) -> impl Future<Output = Answer<Self::Reader>>;
+
+    /// Renders the refusal of a request that never reached [`serve`](Self::serve), or whose answer
+    /// could not be sent. The connection closes after it.
+    fn refuse(&self, request_id: RequestId, code: Code) -> Response<Self::Reader>;
+}

@@ -61,6 +61,7 @@ codes! {
     InvalidRequest 400 "Invalid request.";
     InvalidStorageClass 400 "The storage class that you specified is not valid.";
     InvalidTag 400 "The tag that you specified is not valid.";
+    InvalidToken 400 "The provided token is malformed or otherwise not valid. Access keys of this server take no session token.";
     InvalidURI 400 "The specified URI could not be parsed.";
     KeyTooLongError 400 "Your key is too long.";
     MalformedXML 400 "The XML that you provided was not well formed or did not validate against our published schema.";

@@ -2,3 +2,10 @@
 
 pub mod auth;
 pub mod error;
+
+mod headers;
+mod name;
+mod query;
+mod route;
+mod time;
+mod xml;
