@@ -144,7 +144,7 @@ impl Recovery {
                 *highest = record.sequence.max(*highest);
                 malformed += u64::from(!insert(shared, record));
             };
-            let replayed = replay_segment(disk, shared.volume.layout(), segment, &mut visit).await;
+            let replayed = replay_segment(disk, segment, &mut visit).await;
             let summary = match replayed {
                 Ok(summary) => summary,
                 Err(ReplayError::Rot { segment, rot, summary }) => {
