@@ -6,8 +6,10 @@
 
 pub mod format;
 mod probe;
+mod reader;
 pub mod replay;
 mod segments;
+mod walk;
 pub mod writer;
 
 use std::path::PathBuf;
