@@ -23,9 +23,13 @@ use futures_channel::oneshot;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::config::{Config, DriverKind};
+use crate::driver::local::OpenError;
 use crate::engine::Engine;
 use crate::engine::tenant::{Credential, Tenants};
-use crate::event;
+use crate::event::admin::{self, BindError};
+use crate::event::aggregate::{self, AggregatorHandle};
+use crate::event::{self, AdminState};
+use crate::io::budget::Budget;
 use crate::net::Handler;
 use crate::net::listener::{self, Lobby};
 use crate::runtime::core::{
@@ -61,9 +65,12 @@ pub enum ServerError {
     /// There is no access key.
     #[error("the access key: {0}")]
     Credentials(#[from] CredentialError),
-    /// The local driver is missing.
-    #[error("the local driver is not there yet")]
-    NoLocalDriver,
+    /// A data folder cannot be used, or not be recovered.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The administration port is not ours or is in use.
+    #[error(transparent)]
+    Admin(#[from] BindError),
     /// The system refuses something else.
     #[error("the server cannot start: {0}")]
     System(#[from] io::Error),
@@ -100,9 +107,8 @@ pub struct Server {
     address: SocketAddr,
     cores: Vec<JoinHandle<Result<(), BackendError>>>,
     stops: Vec<oneshot::Sender<()>>,
-    lobby: Arc<Lobby>,
-    // The aggregator takes it over.
-    _collector: event::ring::Collector,
+    state: Arc<AdminState>,
+    events: AggregatorHandle,
 }
 
 impl Server {
@@ -111,8 +117,8 @@ impl Server {
     /// # Errors
     /// [`ServerError`]; nothing is served then, and the process should end.
     pub fn start(config: Config) -> Result<Self, ServerError> {
-        let _ = config;
-        Err(ServerError::NoLocalDriver)
+        let _ = (Prepared::new(&config)?, tenants);
+        Err(ServerError::CoreLost)
     }
 
     /// The same with a handler of the caller's for each core.
@@ -125,11 +131,14 @@ impl Server {
         H: Handler,
         M: FnOnce(Rc<Engine>) -> H + Clone + Send + 'static,
     {
-        let Prepared { backend, address, listeners, storage } = prepared;
+        let Prepared { backend, address, listeners, admin, budget, storage } = prepared;
         let count = config.cores.len();
         let lobby = Arc::new(Lobby::new(count, config.limits.connections));
-        let (emitters, collector) =
-            event::rings(u16::try_from(count).unwrap_or(u16::MAX), EVENTS_PER_CORE);
+        let number = u16::try_from(count).unwrap_or(u16::MAX);
+        let (emitters, collector) = event::rings(number, EVENTS_PER_CORE);
+        let state = Arc::new(gauges(number, &lobby, budget));
+        // Before the cores: who asks meanwhile is told that they start.
+        let events = aggregate::start(collector, admin, state.clone(), config.access_log)?;
         let pool = BlockingPool::new((2 * count).clamp(4, 32));
         let meeting = Rendezvous::new(count);
         let (ready, readiness) = mpsc::channel();
@@ -147,6 +156,7 @@ impl Server {
                 storage: storage.clone(),
                 rules: config.rules.clone(),
                 meeting: meeting.clone(),
+                state: state.clone(),
                 ready: ready.clone(),
                 stop: stopped,
                 make_handler: make_handler.clone(),
@@ -162,7 +172,8 @@ impl Server {
                 Err(_) => return Err(join(cores).err().unwrap_or(ServerError::CoreLost)),
             }
         }
-        Ok(Self { address, cores, stops, lobby, _collector: collector })
+        state.set_ready();
+        Ok(Self { address, cores, stops, state, events })
     }
 
     /// Where it serves.
@@ -171,10 +182,10 @@ impl Server {
         self.address
     }
 
-    /// Open connections.
+    /// Where metrics and health are served.
     #[must_use]
-    pub fn connections(&self) -> usize {
-        self.lobby.loads().total()
+    pub fn admin_address(&self) -> SocketAddr {
+        self.events.admin_address()
     }
 
     /// Stops accepting, finishes requests within the limit, seals the storage.
@@ -182,12 +193,26 @@ impl Server {
     /// # Errors
     /// If a core did not end in order.
     pub fn stop(self) -> Result<(), ServerError> {
+        self.state.set_draining();
         for stop in self.stops {
             // A core that is gone already is found below.
             let _ = stop.send(());
         }
-        join(self.cores)
+        let ended = join(self.cores);
+        self.events.shutdown();
+        ended
     }
+}
+
+/// What the administration port shows besides operations.
+fn gauges(cores: u16, lobby: &Arc<Lobby>, budget: Budget) -> AdminState {
+    let (lobby, total) = (lobby.clone(), budget.total());
+    AdminState::new(cores)
+        .with_gauge("connections", "Open connections.", move || lobby.loads().total() as u64)
+        .with_gauge("memory_in_use_bytes", "Of the byte budget, caches included.", move || {
+            budget.in_use()
+        })
+        .with_gauge("memory_total_bytes", "The byte budget.", move || total)
 }
 
 fn join(cores: Vec<JoinHandle<Result<(), BackendError>>>) -> Result<(), ServerError> {
@@ -202,6 +227,8 @@ struct Prepared {
     backend: Backend,
     address: SocketAddr,
     listeners: Vec<std::net::TcpListener>,
+    admin: std::net::TcpListener,
+    budget: Budget,
     storage: Storage,
 }
 
@@ -216,8 +243,10 @@ impl Prepared {
         }
         let (address, listeners) = listener::bind(config.listen, config.cores.len())
             .map_err(|error| ServerError::Listen { address: config.listen, error })?;
-        let storage = Storage::open(&config.drivers)?;
-        Ok(Self { backend, address, listeners, storage })
+        let admin = admin::bind(config.admin)?;
+        let budget = Budget::new(config.memory_bytes);
+        let storage = Storage::open(&config.drivers, config.cores.len(), &budget)?;
+        Ok(Self { backend, address, listeners, admin, budget, storage })
     }
 }
 
@@ -254,3 +283,6 @@ fn introduce(credential: &Credential, folder: Option<&Path>, address: SocketAddr
          AWS_DEFAULT_REGION={region} \\\n    aws --endpoint-url http://{address} s3 mb s3://first\n"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,28 @@
 //! The life of one core: start its share of the storage, serve, drain, stop.
 
 use std::net::TcpListener;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 
 use super::ServerError;
 use super::storage::Storage;
 use crate::config::{ContainerRule, Limits};
+use crate::context::Context;
+use crate::driver::Health;
 use crate::engine::{DriverRules, Engine};
-use crate::event::Emitter;
+use crate::event::{AdminState, Emitter};
+use crate::model::TenantId;
 use crate::net::Handler;
 use crate::net::frontend::Frontend;
 use crate::net::listener::Lobby;
+use crate::runtime;
 use crate::runtime::rendezvous::Rendezvous;
+
+/// Signs of life are this far apart.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// What a core is given to live on.
 pub(super) struct Seat<M> {
@@ -27,6 +35,7 @@ pub(super) struct Seat<M> {
     pub(super) storage: Storage,
     pub(super) rules: Vec<ContainerRule>,
     pub(super) meeting: Rendezvous,
+    pub(super) state: Arc<AdminState>,
     /// Tells that it serves, or why not.
     pub(super) ready: mpsc::Sender<Result<(), ServerError>>,
     /// Tells it to stop; dropped, too.
@@ -47,6 +56,7 @@ where
         Err(error) => return drop(seat.ready.send(Err(error))),
     };
     let engine = Rc::new(Engine::new(DriverRules::new(storage.drivers(), seat.rules)));
+    runtime::spawn(beat(seat.emitter.core(), Rc::downgrade(&engine), seat.state));
     let handler = (seat.make_handler)(engine);
     let patience = seat.limits.drain;
     let frontend = Frontend::new(seat.core, handler, seat.limits, seat.lobby, seat.emitter);
@@ -65,4 +75,15 @@ where
     seat.meeting.wait().await;
     storage.shutdown().await;
     seat.meeting.wait().await;
+}
+
+/// Shows for as long as the core serves that it does, and whether it takes writes.
+async fn beat(core: u16, engine: Weak<Engine>, state: Arc<AdminState>) {
+    let ctx = Context::internal(TenantId::DEFAULT);
+    while let Some(engine) = engine.upgrade() {
+        state.beat(core);
+        state.set_read_only(core, engine.health(&ctx) != Health::Ready);
+        drop(engine);
+        runtime::sleep(BEAT).await;
+    }
 }

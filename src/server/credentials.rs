@@ -51,7 +51,7 @@ struct Stored {
 ///
 /// # Errors
 /// If the system gives no random numbers.
-pub fn generate() -> Result<Credential, CredentialError> {
+pub(super) fn generate() -> Result<Credential, CredentialError> {
     // 80 bits name it, 200 bits are secret.
     Ok(Credential {
         access_key_id: format!("VLT{}", letters::<16>()?),
@@ -71,7 +71,7 @@ fn letters<const N: usize>() -> Result<String, CredentialError> {
 ///
 /// # Errors
 /// [`CredentialError`].
-pub fn load_or_generate(folder: &Path) -> Result<(Credential, bool), CredentialError> {
+pub(super) fn load_or_generate(folder: &Path) -> Result<(Credential, bool), CredentialError> {
     let path = folder.join(FILE);
     let io_error = |error| CredentialError::Io { path: path.clone(), error };
     let mut file = match OpenOptions::new().read(true).open(&path) {

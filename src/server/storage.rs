@@ -1,14 +1,19 @@
 //! The configured drivers: opened once, then started on each core.
 
+use std::sync::Arc;
+
 use crate::config::{DriverConfig, DriverKind};
+use crate::driver::local::{LocalDriver, LocalVolume};
 use crate::driver::memory::MemoryDriver;
 use crate::engine::AnyDriver;
+use crate::io::budget::Budget;
 
 use super::ServerError;
 
 /// A driver, opened but not yet started on any core.
 #[derive(Clone)]
 enum Opened {
+    Local(Arc<LocalVolume>),
     Memory(MemoryDriver),
 }
 
@@ -24,12 +29,18 @@ pub(super) struct CoreStorage {
 }
 
 impl Storage {
-    /// Opens every driver. Blocks.
-    pub(super) fn open(configs: &[DriverConfig]) -> Result<Self, ServerError> {
-        let open = |config: &DriverConfig| {
+    /// Opens every driver for this many cores. Blocks.
+    pub(super) fn open(
+        configs: &[DriverConfig],
+        cores: usize,
+        budget: &Budget,
+    ) -> Result<Self, ServerError> {
+        let open = |config: &DriverConfig| -> Result<_, ServerError> {
             let opened = match &config.kind {
                 DriverKind::Memory => Opened::Memory(MemoryDriver::default()),
-                DriverKind::Local { .. } => return Err(ServerError::NoLocalDriver),
+                DriverKind::Local { path } => {
+                    Opened::Local(LocalVolume::open(path, cores, budget.clone())?)
+                }
             };
             Ok((config.name.clone(), opened))
         };
@@ -38,10 +49,13 @@ impl Storage {
     }
 
     /// Starts every driver on the calling core, which takes its share of the recovery.
-    pub(super) async fn start(&self, _core: usize) -> Result<CoreStorage, ServerError> {
+    pub(super) async fn start(&self, core: usize) -> Result<CoreStorage, ServerError> {
         let mut drivers = Vec::with_capacity(self.drivers.len());
         for (name, opened) in &self.drivers {
             let driver = match opened {
+                Opened::Local(volume) => {
+                    AnyDriver::Local(LocalDriver::start(volume.clone(), core).await?)
+                }
                 Opened::Memory(driver) => AnyDriver::Memory(driver.clone()),
             };
             drivers.push((name.clone(), driver));
@@ -60,6 +74,7 @@ impl CoreStorage {
     pub(super) async fn shutdown(&self) {
         for (_, driver) in &self.drivers {
             match driver {
+                AnyDriver::Local(driver) => driver.shutdown().await,
                 AnyDriver::Memory(_) | AnyDriver::Fault(_) => {}
             }
         }
