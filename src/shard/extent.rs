@@ -80,7 +80,12 @@ pub(crate) fn decode_page(id: u64, number: u64, page: &[u8]) -> Option<Vec<u32>>
     if page.len() != PAGE || page_crc(id, number, entries) != u32::from_le_bytes(*crc) {
         return None;
     }
-    Some(entries.chunks_exact(4).map(|entry| entry.try_into().map_or(0, u32::from_le_bytes)).collect())
+    Some(
+        entries
+            .chunks_exact(4)
+            .map(|entry| entry.try_into().map_or(0, u32::from_le_bytes))
+            .collect(),
+    )
 }
 
 #[cfg(test)]

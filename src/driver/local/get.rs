@@ -197,7 +197,9 @@ impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<Self::Reader, DriverError> {
         self.core.check(ctx)?;
         let spans = match self.content {
-            Content::Whole(location) => VecDeque::from([Span { location, size: self.info.size, range }]),
+            Content::Whole(location) => {
+                VecDeque::from([Span { location, size: self.info.size, range }])
+            }
             Content::Composite(list) => spans(&self.parts(ctx, list).await?, range),
         };
         Ok(LocalReader { core: self.core, _pin: self.pin, spans, pieces: None })

@@ -113,9 +113,15 @@ pub(crate) struct Committed {
 pub(crate) enum Answer {
     Done,
     /// An artifact was written; `id` is that of its bytes.
-    Written { receipt: WriteReceipt, id: u64 },
+    Written {
+        receipt: WriteReceipt,
+        id: u64,
+    },
     Deleted(Vec<Result<(), ShardError>>),
-    Part { info: PartInfo, id: u64 },
+    Part {
+        info: PartInfo,
+        id: u64,
+    },
 }
 
 impl Request {
