@@ -28,9 +28,10 @@ impl From<BodyError> for S3Error {
                 Self::new(Code::InvalidRequest, format!("The body is malformed: {what}."))
             }
             BodyError::TooLarge => Code::EntityTooLarge.into(),
-            BodyError::Md5Mismatch => {
-                Self::new(Code::BadDigest, "The Content-MD5 you specified did not match what we received.")
-            }
+            BodyError::Md5Mismatch => Self::new(
+                Code::BadDigest,
+                "The Content-MD5 you specified did not match what we received.",
+            ),
             BodyError::Sha256Mismatch => Code::XAmzContentSHA256Mismatch.into(),
             BodyError::ChecksumMismatch(algorithm) => Self::new(
                 Code::BadDigest,
