@@ -3,47 +3,47 @@
 use std::path::{Path, PathBuf};
 
 /// A source file under `src/`.
-pub struct Source {
+pub(crate) struct Source {
     /// Its path below `src/`, with slashes.
-    pub path: String,
+    pub(crate) path: String,
     /// Its text.
-    pub text: String,
+    pub(crate) text: String,
     /// Its text with comments, strings and characters blanked out, byte for byte.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 impl Source {
-    pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { path: path.into(), code: blanked(&text), text }
     }
 
     /// The layer that it belongs to: its top folder, or its name if it lies in none.
-    pub fn layer(&self) -> &str {
+    pub(crate) fn layer(&self) -> &str {
         let top = self.path.split('/').next().unwrap_or(&self.path);
         top.strip_suffix(".rs").unwrap_or(top)
     }
 
     /// Whether it holds nothing but tests.
-    pub fn is_tests(&self) -> bool {
+    pub(crate) fn is_tests(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or(&self.path);
         ["tests.rs", "testing.rs"].contains(&name) || self.path.contains("/tests/")
     }
 
     /// The line of a byte, from 1.
-    pub fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         1 + self.text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count()
     }
 
     /// The modules that lead to this file, below the crate.
-    pub fn module(&self) -> Vec<&str> {
+    pub(crate) fn module(&self) -> Vec<&str> {
         let path = self.path.strip_suffix(".rs").unwrap_or(&self.path);
         let path = path.strip_suffix("/mod").unwrap_or(path);
         if path == "lib" { Vec::new() } else { path.split('/').collect() }
     }
 
     /// How many modules are opened with braces around a byte.
-    pub fn modules_around(&self, offset: usize) -> usize {
+    pub(crate) fn modules_around(&self, offset: usize) -> usize {
         words(&self.code[..offset])
             .filter(|&(_, word)| word == "mod")
             .filter(|&(start, _)| {
@@ -58,7 +58,7 @@ impl Source {
 }
 
 /// All sources under the crate's `src/`.
-pub fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     collect(&root, &mut paths);
@@ -82,7 +82,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 /// The words of a text (letters, digits and underscores) with their places.
-pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let bytes = text.as_bytes();
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -95,7 +95,7 @@ pub fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The parts of an identifier, in lower case: `FullSize` and `full_size` have `full` and `size`.
-pub fn parts(word: &str) -> Vec<String> {
+pub(crate) fn parts(word: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut before = '_';
     for letter in word.chars() {
@@ -112,7 +112,7 @@ pub fn parts(word: &str) -> Vec<String> {
 }
 
 /// The text from an opening bracket to the one that closes it.
-pub fn block(code: &str) -> &str {
+pub(crate) fn block(code: &str) -> &str {
     let mut depth = 0_usize;
     for (index, byte) in code.bytes().enumerate() {
         match byte {
