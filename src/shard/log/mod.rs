@@ -4,7 +4,12 @@
 //! [`SEGMENT_LENGTH`] bytes. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
 //! Records are opaque here: what their `meta` and `body` mean is the index's business.
 
+pub mod format;
+mod probe;
+mod reader;
 pub mod replay;
+mod segments;
+mod walk;
 pub mod writer;
 
 use std::path::PathBuf;
