@@ -3,8 +3,6 @@
 //! The set of driver types is closed, so that a call is dispatched by a match and futures are not
 //! boxed.
 
-use std::fmt;
-
 use crate::config::ContainerRule;
 use crate::context::Context;
 use crate::driver::fault::{FaultDriver, FaultOpen, FaultReader};
@@ -75,11 +73,11 @@ macro_rules! each_into {
     };
 }
 
-/// Shows which variant it is: what is inside has nothing to show.
-macro_rules! show_variant {
+/// Names the variant, since what it holds says nothing in a log.
+macro_rules! name_of_variant {
     ($any:ident) => {
-        impl fmt::Debug for $any {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $any {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(match self {
                     Self::Local(_) => concat!(stringify!($any), "::Local"),
                     Self::Memory(_) => concat!(stringify!($any), "::Memory"),
@@ -90,9 +88,9 @@ macro_rules! show_variant {
     };
 }
 
-show_variant!(AnyDriver);
-show_variant!(AnyOpen);
-show_variant!(AnyReader);
+name_of_variant!(AnyDriver);
+name_of_variant!(AnyOpen);
+name_of_variant!(AnyReader);
 
 impl Driver for AnyDriver {
     type Open = AnyOpen;

@@ -1,4 +1,4 @@
-//! The access log: one JSON object on a line per event.
+//! The access log: one line of JSON per event.
 //!
 //! Names of containers and keys are not in it, only their hashes: it can be handed around.
 

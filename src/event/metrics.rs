@@ -10,7 +10,7 @@ use super::exposition::{Exposition, Kind};
 use super::{Operation, Outcome, Record};
 use crate::context::{STAGES, Stage};
 
-/// Upper bounds of the duration buckets, in nanoseconds.
+/// Upper bounds of the duration classes, in nanoseconds.
 const BOUNDS_NS: [u64; 20] = [
     10_000,
     25_000,
@@ -82,7 +82,7 @@ struct OperationMetrics {
     cache_hits: u64,
     cpu_ns: u64,
     /// Per bound the operations that took longer than the one before and no longer than it; the last is for all above.
-    buckets: [u64; BOUNDS_NS.len() + 1],
+    classes: [u64; BOUNDS_NS.len() + 1],
     // Made at the first use: most operations of most servers are never asked for.
     total: Option<Box<Times>>,
     stages: [Option<Box<Times>>; STAGES],
@@ -144,7 +144,7 @@ impl Metrics {
         operation.bytes_out += record.bytes_out;
         operation.cache_hits += u64::from(record.cache_hit);
         operation.cpu_ns = operation.cpu_ns.saturating_add(record.cpu_ns);
-        operation.buckets[BOUNDS_NS.partition_point(|&bound| bound < record.total_ns)] += 1;
+        operation.classes[BOUNDS_NS.partition_point(|&bound| bound < record.total_ns)] += 1;
         operation.total.get_or_insert_with(|| Box::new(Times::new())).record(record.total_ns);
         for (times, &ns) in operation.stages.iter_mut().zip(&record.stages_ns) {
             // A stage that an operation does not pass through is no time of zero.
@@ -241,12 +241,12 @@ impl Metrics {
             let Some(total) = &metrics.total else { continue };
             let name = operation.name();
             let mut count = 0;
-            for (bound, more) in BOUNDS_NS.iter().zip(&metrics.buckets) {
+            for (bound, more) in BOUNDS_NS.iter().zip(&metrics.classes) {
                 count += more;
                 let bound = super::exposition::seconds(*bound);
                 text.suffixed("_bucket", &[("operation", name), ("le", &bound)], count);
             }
-            count += metrics.buckets[BOUNDS_NS.len()];
+            count += metrics.classes[BOUNDS_NS.len()];
             text.suffixed("_bucket", &[("operation", name), ("le", "+Inf")], count);
             text.suffixed_seconds("_sum", &[("operation", name)], total.sum_ns);
             text.suffixed("_count", &[("operation", name)], count);

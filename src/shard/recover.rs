@@ -110,7 +110,9 @@ impl Recovery {
 
         if core == 0 {
             let own_files = std::mem::take(&mut self.found().own_files);
-            sweep::sweep(shared, disk, &own_files, self.is_damaged()).await?;
+            // Without any log, what data there is has lost its index: it is not ours to remove.
+            let keep = self.is_damaged() || segments.is_empty();
+            sweep::sweep(shared, disk, &own_files, keep).await?;
         }
         self.meet().await?;
         let ends = self.found().ends.clone();

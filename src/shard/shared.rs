@@ -1,7 +1,7 @@
 //! What the cores share of one data folder: the read side of the index, the mailboxes and the books of the segments.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     old_logs: AtomicUsize,
     /// The log segments of each core in this start, in order; the last is being written.
     logs: Box<[Mutex<VecDeque<u64>>]>,
+    abandoned: AtomicBool,
 }
 
 impl Shared {
@@ -51,6 +52,7 @@ impl Shared {
             write_state: AtomicU8::new(WriteState::Open as u8),
             old_logs: AtomicUsize::new(usize::MAX),
             logs: (0..cores).map(|_| Mutex::default()).collect(),
+            abandoned: AtomicBool::new(false),
         }
     }
 
@@ -78,6 +80,16 @@ impl Shared {
         let keep_poisoned = |now: u8| (now != WriteState::Poisoned as u8).then_some(state as u8);
         // It fails only where it stays poisoned.
         let _ = self.write_state.fetch_update(Ordering::AcqRel, Ordering::Acquire, keep_poisoned);
+    }
+
+    /// Lets the cores stop as a crash would leave them: nothing is sealed or cut.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// How many log segments of earlier starts are left.

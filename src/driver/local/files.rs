@@ -22,7 +22,11 @@ impl<D: Disk> Files<D> {
     }
 
     /// The segment's file, opened if need be. The caller has pinned what it read in the index.
-    pub(super) async fn get(&self, id: u64, path: impl FnOnce() -> std::path::PathBuf) -> io::Result<D::File> {
+    pub(super) async fn get(
+        &self,
+        id: u64,
+        path: impl FnOnce() -> std::path::PathBuf,
+    ) -> io::Result<D::File> {
         if let Some(file) = self.open.borrow().get(&id) {
             return Ok(file.clone());
         }

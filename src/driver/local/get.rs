@@ -79,7 +79,6 @@ pub(super) async fn open<D: Disk, C: Clock>(
 }
 
 /// The metadata if it is at hand, else where it lies; `None` if it is malformed.
-#[expect(clippy::type_complexity, reason = "a place and its checksum")]
 pub(super) fn metadata_here(
     stored: StoredMetadata<'_>,
 ) -> Option<(Metadata, Option<(Place, u32)>)> {
@@ -197,7 +196,9 @@ impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<Self::Reader, DriverError> {
         self.core.check(ctx)?;
         let spans = match self.content {
-            Content::Whole(location) => VecDeque::from([Span { location, size: self.info.size, range }]),
+            Content::Whole(location) => {
+                VecDeque::from([Span { location, size: self.info.size, range }])
+            }
             Content::Composite(list) => spans(&self.parts(ctx, list).await?, range),
         };
         Ok(LocalReader { core: self.core, _pin: self.pin, spans, pieces: None })

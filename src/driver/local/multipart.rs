@@ -3,9 +3,7 @@
 use super::Core;
 use super::get::metadata_here;
 use crate::context::Context;
-use crate::driver::{
-    Completion, DriverError, Source, Target, UploadSpec, composite_etag,
-};
+use crate::driver::{Completion, DriverError, Source, Target, UploadSpec, composite_etag};
 use crate::io::{Clock, Disk};
 use crate::model::{
     ContainerName, Metadata, PartInfo, PartPage, PartQuery, UploadEntry, UploadId, UploadInfo,
@@ -23,8 +21,7 @@ type Described = (UploadInfo, Option<(Place, u32)>);
 fn describe(entry: &Entry) -> Result<Described, ShardError> {
     let upload = list::upload(entry)?;
     let (metadata, later) = metadata_here(upload.metadata).ok_or(ShardError::Corrupt)?;
-    let info =
-        UploadInfo { metadata, checksum: upload.checksum, created_ms: upload.created_ms };
+    let info = UploadInfo { metadata, checksum: upload.checksum, created_ms: upload.created_ms };
     Ok((info, later))
 }
 
@@ -112,7 +109,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let key = target.key.as_str().into();
         let part = NewPart { key, upload, number, body: taken.body };
         match self.commit(ctx, shard, Request::PutPart(subject, Box::new(part))).await? {
-            Answer::Part { info, .. } => Ok(info),
+            Answer::Part(info) => Ok(info),
             _ => Err(DriverError::Unsupported),
         }
     }

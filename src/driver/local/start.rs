@@ -98,8 +98,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
             tracing::info!(segments = segments.len(), ms, "recovered");
         }
         let number = u16::try_from(core).unwrap_or(u16::MAX);
-        let log =
-            LogWriter::open(disk.clone(), Arc::clone(&shared.volume), number, ends).await?;
+        let log = LogWriter::open(disk.clone(), Arc::clone(&shared.volume), number, ends).await?;
         runtime::spawn(log.background());
         let committer = Committer::new(Arc::clone(&shared), core, clock.clone(), log);
         let cache_bytes = volume.budget.total() / CACHE_SHARE / shared.cores() as u64;

@@ -305,8 +305,7 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         {
             return Ok(buffer);
         }
-        while let Some((written, mut buffer)) =
-            self.core.on_disk(ctx, self.in_flight.next()).await
+        while let Some((written, mut buffer)) = self.core.on_disk(ctx, self.in_flight.next()).await
         {
             self.failed = self.failed.take().or(written.err());
             self.outcome()?;

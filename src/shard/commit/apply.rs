@@ -96,9 +96,8 @@ pub(crate) fn release(segments: &Segments, shard: u8, stem: &[u8], sequence: u64
     let has_bytes = stem.first().is_some_and(|keyspace| {
         *keyspace == Keyspace::Artifact as u8 || *keyspace == Keyspace::Part as u8
     });
-    let decoded = has_bytes
-        .then(|| Artifact::decode(shard, sequence, entry.place, &entry.value))
-        .flatten();
+    let decoded =
+        has_bytes.then(|| Artifact::decode(shard, sequence, entry.place, &entry.value)).flatten();
     match decoded.map(|artifact| (artifact.content, artifact.size)) {
         Some((Content::Whole(location), size)) => {
             segments.release(location, size);

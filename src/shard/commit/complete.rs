@@ -230,7 +230,8 @@ mod tests {
         for algorithm in
             [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme]
         {
-            let parts: Vec<_> = (1..).zip(whole.chunks(33_333)).map(|(n, c)| part(n, c, algorithm)).collect();
+            let parts: Vec<_> =
+                (1..).zip(whole.chunks(33_333)).map(|(n, c)| part(n, c, algorithm)).collect();
             let combined = checksum_of(Some((algorithm, ChecksumKind::FullObject)), &parts);
             assert_eq!(combined.unwrap().value(), hash(algorithm, &whole), "{algorithm:?}");
         }

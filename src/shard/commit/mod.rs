@@ -61,6 +61,9 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             self.commit_batch().await;
             self.retire_segments().await;
         }
+        if self.shared.is_abandoned() {
+            return;
+        }
         if let Err(error) = self.log.seal().await {
             tracing::error!(core = self.core, %error, "the log could not be sealed");
         }

@@ -113,9 +113,12 @@ pub(crate) struct Committed {
 pub(crate) enum Answer {
     Done,
     /// An artifact was written; `id` is that of its bytes.
-    Written { receipt: WriteReceipt, id: u64 },
+    Written {
+        receipt: WriteReceipt,
+        id: u64,
+    },
     Deleted(Vec<Result<(), ShardError>>),
-    Part { info: PartInfo, id: u64 },
+    Part(PartInfo),
 }
 
 impl Request {

@@ -164,8 +164,7 @@ impl<'a> Artifact<'a> {
             }
             _ => return None,
         };
-        let metadata =
-            stored_metadata(here, place, content_length, metadata_length, metadata_crc)?;
+        let metadata = stored_metadata(here, place, content_length, metadata_length, metadata_crc)?;
         rest.end()?;
         Some(Self { size, modified_ms, etag, checksum, metadata, content })
     }

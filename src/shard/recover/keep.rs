@@ -62,7 +62,8 @@ impl Living {
             return false;
         }
         if keyspace == Keyspace::Upload as u8 {
-            return key::upload_of(stem).is_some_and(|upload| self.uploads.insert((container, upload)));
+            return key::upload_of(stem)
+                .is_some_and(|upload| self.uploads.insert((container, upload)));
         }
         if keyspace == Keyspace::Part as u8 {
             let upload = key::part_of(stem).map(|(upload, _)| upload);
@@ -81,8 +82,7 @@ fn settle(shared: &Shared, shard: u8, entry: &Handle<'_>, living: &mut Living, k
         return;
     }
     *kept.records.entry(value.place.segment).or_default() += 1;
-    let has_bytes =
-        stem[0] == Keyspace::Artifact as u8 || stem[0] == Keyspace::Part as u8;
+    let has_bytes = stem[0] == Keyspace::Artifact as u8 || stem[0] == Keyspace::Part as u8;
     if !has_bytes {
         return;
     }

@@ -58,12 +58,12 @@ pub(super) fn hold_parts(shared: &Shared, parts: &[Part]) -> Vec<u64> {
 }
 
 /// Unlinks files of artifacts and data segments of earlier starts that nothing refers to: what uploads left
-/// half-written. The segments that stay are sealed.
+/// half-written. The segments that stay are sealed. With `keep` everything stays.
 pub(super) async fn sweep<D: Disk>(
     shared: &Shared,
     disk: &D,
     own_files: &HashSet<u64>,
-    damaged: bool,
+    keep: bool,
 ) -> io::Result<()> {
     let folder = shared.volume.layout().data();
     let mut removed = 0_u64;
@@ -73,9 +73,9 @@ pub(super) async fn sweep<D: Disk>(
             data::FileName::OwnFile(id) => !own_files.contains(&id),
             data::FileName::Segment(id) => shared.segments.data(id).live() == 0,
         };
-        if !dead || damaged {
+        if !dead || keep {
             if let data::FileName::Segment(id) = name {
-                shared.segments.adopt_data(id, damaged);
+                shared.segments.adopt_data(id, keep);
             }
             continue;
         }
