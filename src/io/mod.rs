@@ -9,6 +9,7 @@ pub mod clock;
 pub mod folder;
 pub mod pool;
 pub mod socket;
+pub mod sim;
 #[cfg(test)]
 pub mod testing;
 pub mod uring;

@@ -94,15 +94,24 @@ impl<H: Handler> Frontend<H> {
         let watched = self.ward.admit(SystemClock.now());
         let this = self.clone();
         runtime::spawn(async move { acceptor.run(this, watched).await });
-        let this = self.clone();
+        // These two never end by themselves, and must not keep what they tend.
+        let (this, lobby, core) = (Rc::downgrade(self), self.lobby.clone(), self.core);
         runtime::spawn(async move {
             loop {
-                let arrival = this.lobby.arrival(this.core).await;
+                let arrival = lobby.arrival(core).await;
+                let Some(this) = this.upgrade() else { return };
                 this.welcome(arrival);
             }
         });
-        let this = self.clone();
-        runtime::spawn(async move { this.tend().await });
+        let (this, interval) = (Rc::downgrade(self), self.sweep_interval());
+        runtime::spawn(async move {
+            loop {
+                runtime::sleep(interval).await;
+                let Some(this) = this.upgrade() else { return };
+                this.ward.sweep(SystemClock.now(), &this.limits);
+                this.refused.sweep(SystemClock.now(), &this.limits);
+            }
+        });
         Ok(())
     }
 
@@ -119,15 +128,10 @@ impl<H: Handler> Frontend<H> {
         });
     }
 
-    async fn tend(&self) {
+    fn sweep_interval(&self) -> Duration {
         let limits = &self.limits;
         let shortest = limits.idle.min(limits.head).min(limits.body_idle).min(limits.request);
-        let interval = (shortest / 8).clamp(Duration::from_millis(1), SWEEP_MAX);
-        loop {
-            runtime::sleep(interval).await;
-            self.ward.sweep(SystemClock.now(), &self.limits);
-            self.refused.sweep(SystemClock.now(), &self.limits);
-        }
+        (shortest / 8).clamp(Duration::from_millis(1), SWEEP_MAX)
     }
 
     /// Watches over a connection that is told that it is one too many; `None` if even those are too many.

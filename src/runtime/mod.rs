@@ -4,6 +4,7 @@
 
 pub mod core;
 pub mod placement;
+pub mod rendezvous;
 
 use std::task::Poll;
 use std::time::Duration;

@@ -78,11 +78,12 @@ impl<'a> Query<'a> {
         match self.non_empty("encoding-type") {
             None => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("url") => Ok(true),
-            Some(value) => {
-                Err(S3Error::new(Code::InvalidArgument, "Invalid Encoding Method specified in Request")
-                    .with("ArgumentName", "encoding-type")
-                    .with("ArgumentValue", value))
-            }
+            Some(value) => Err(S3Error::new(
+                Code::InvalidArgument,
+                "Invalid Encoding Method specified in Request",
+            )
+            .with("ArgumentName", "encoding-type")
+            .with("ArgumentValue", value)),
         }
     }
 }

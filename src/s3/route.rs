@@ -313,8 +313,7 @@ mod tests {
         let method = if method == "COPY" { "PUT" } else { method };
         let head = RequestHead { method, path, query, headers: Headers::new(&fields) };
         let query = Query::parse(query).map_err(|error| error.code)?;
-        let route =
-            route(&head, &query, &["s3.test".to_owned()]).map_err(|error| error.code)?;
+        let route = route(&head, &query, &["s3.test".to_owned()]).map_err(|error| error.code)?;
         Ok((route.verb, route.bucket.into_owned(), route.key.into_owned()))
     }
 

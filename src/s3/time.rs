@@ -54,8 +54,7 @@ pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
         let parsed = jiff::fmt::strtime::parse(format, text).ok()?.to_datetime().ok()?;
         Offset::UTC.to_timestamp(parsed).ok()
     };
-    static RFC_2822: rfc2822::DateTimeParser =
-        rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    static RFC_2822: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
     RFC_2822
         .parse_timestamp(text)
         .ok()

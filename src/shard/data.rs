@@ -138,7 +138,7 @@ impl<D: Disk> DataWriter<D> {
         let mut length = SEGMENT_LENGTH;
         let mut allocated = file.allocate(length).await;
         for smaller in [SEGMENT_LENGTH_MIN.max(least), least] {
-            if allocated.as_ref().is_err_and(|error| is_full(error)) {
+            if allocated.as_ref().is_err_and(is_full) {
                 length = smaller;
                 allocated = file.allocate(length).await;
             }

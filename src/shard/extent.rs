@@ -19,7 +19,7 @@ pub(crate) const BLOCK: usize = 64 << 10;
 pub(crate) const PAGE: usize = ALIGNMENT;
 
 /// Checksums in a page.
-pub(crate) const PAGE_ENTRIES: u64 = 1023;
+pub(crate) const PAGE_ENTRIES: u64 = (PAGE / 4 - 1) as u64;
 
 /// The checksum of a block, or of inline bytes.
 pub(crate) fn block_crc(id: u64, block: &[u8]) -> u32 {
@@ -63,7 +63,7 @@ pub(crate) fn extent_length(size: u64) -> u64 {
 
 /// Appends the table's pages to `out`.
 pub(crate) fn encode_table(id: u64, blocks: &[u32], out: &mut Vec<u8>) {
-    for (number, entries) in (0..).zip(blocks.chunks(PAGE_ENTRIES as usize)) {
+    for (number, entries) in (0..).zip(blocks.chunks(PAGE / 4 - 1)) {
         let start = out.len();
         for crc in entries {
             out.extend_from_slice(&crc.to_le_bytes());

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::log::Layout;
+use super::log::format::{BLOCK, is_unused};
 use crate::io::folder::{self, FolderLock};
 
 /// The newest on-disk format that this code reads, and the one it writes.
@@ -109,6 +110,7 @@ impl Volume {
             None => Superblock { uuid: new_uuid().map_err(VolumeError::at(root))?, start: 1 },
         };
         write(root, superblock)?;
+        remove_unused(&layout)?;
         Ok(Self { layout, superblock, next: AtomicU64::new(1), _lock: lock })
     }
 
@@ -141,6 +143,25 @@ impl Volume {
         assert!(u32::try_from(count).is_ok(), "ids of one start are used up: restart the server");
         (u64::from(self.superblock.start) << 32) | count
     }
+}
+
+/// Removes segments that were written ahead and never used, and files that were not finished.
+fn remove_unused(layout: &Layout) -> Result<(), VolumeError> {
+    let log = layout.log();
+    for name in folder::list(&log).map_err(VolumeError::at(&log))? {
+        let path = log.join(&name);
+        let unused = match name.strip_suffix(".log").map(|id| u64::from_str_radix(id, 16)) {
+            Some(Ok(segment)) => {
+                let start = folder::read_start(&path, 2 * BLOCK).map_err(VolumeError::at(&path))?;
+                start.is_some_and(|start| is_unused(segment, &start))
+            }
+            _ => name.ends_with(".tmp"),
+        };
+        if unused {
+            folder::remove(&path).map_err(VolumeError::at(&path))?;
+        }
+    }
+    folder::sync(&log).map_err(VolumeError::at(&log))
 }
 
 fn new_uuid() -> io::Result<[u8; 16]> {

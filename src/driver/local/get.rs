@@ -79,7 +79,6 @@ pub(super) async fn open<D: Disk, C: Clock>(
 }
 
 /// The metadata if it is at hand, else where it lies; `None` if it is malformed.
-#[expect(clippy::type_complexity, reason = "a place and its checksum")]
 pub(super) fn metadata_here(
     stored: StoredMetadata<'_>,
 ) -> Option<(Metadata, Option<(Place, u32)>)> {

@@ -109,7 +109,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let key = target.key.as_str().into();
         let part = NewPart { key, upload, number, body: taken.body };
         match self.commit(ctx, shard, Request::PutPart(subject, Box::new(part))).await? {
-            Answer::Part { info, .. } => Ok(info),
+            Answer::Part(info) => Ok(info),
             _ => Err(DriverError::Unsupported),
         }
     }

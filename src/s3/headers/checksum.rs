@@ -48,7 +48,10 @@ pub(crate) fn kind_name(kind: ChecksumKind) -> &'static str {
 ///
 /// # Errors
 /// `InvalidRequest` if nobody knows it.
-pub(crate) fn named(headers: &Headers<'_>, header: &str) -> Result<Option<ChecksumAlgorithm>, S3Error> {
+pub(crate) fn named(
+    headers: &Headers<'_>,
+    header: &str,
+) -> Result<Option<ChecksumAlgorithm>, S3Error> {
     let Some(text) = single(headers, header)? else { return Ok(None) };
     NAMES
         .iter()
@@ -70,7 +73,9 @@ pub(crate) fn named(headers: &Headers<'_>, header: &str) -> Result<Option<Checks
 pub(crate) fn kind(headers: &Headers<'_>) -> Result<Option<ChecksumKind>, S3Error> {
     match single(headers, "x-amz-checksum-type")? {
         None => Ok(None),
-        Some(text) if text.eq_ignore_ascii_case("FULL_OBJECT") => Ok(Some(ChecksumKind::FullObject)),
+        Some(text) if text.eq_ignore_ascii_case("FULL_OBJECT") => {
+            Ok(Some(ChecksumKind::FullObject))
+        }
         Some(text) if text.eq_ignore_ascii_case("COMPOSITE") => Ok(Some(ChecksumKind::Composite)),
         Some(_) => Err(S3Error::new(
             Code::InvalidRequest,
@@ -118,11 +123,8 @@ pub(crate) fn value(
         Some((value, count)) if count.parse::<u16>().is_ok() => (value, true),
         _ => (text, false),
     };
-    let kind = kind.unwrap_or(if suffixed {
-        ChecksumKind::Composite
-    } else {
-        ChecksumKind::FullObject
-    });
+    let kind =
+        kind.unwrap_or(if suffixed { ChecksumKind::Composite } else { ChecksumKind::FullObject });
     BASE64
         .decode_to_vec(text)
         .ok()

@@ -159,7 +159,7 @@ impl<'a> Batch<'a> {
         let container = self.container(shard, subject)?;
         self.upload_exists(shard, container, &part.key, part.upload)?;
         let stem = key::part(container, part.upload, part.number);
-        let id = self.set_body(shard, stem, &part.body, &[]);
+        self.set_body(shard, stem, &part.body, &[]);
         let info = PartInfo {
             number: part.number,
             size: part.body.size,
@@ -167,7 +167,7 @@ impl<'a> Batch<'a> {
             checksum: part.body.digests.checksum,
             modified_ms: self.now_ms,
         };
-        Ok(Answer::Part { info, id })
+        Ok(Answer::Part(info))
     }
 
     fn abort(&mut self, shard: u8, subject: &Subject, name: &str, upload: UploadId) -> Decided {

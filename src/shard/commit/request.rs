@@ -118,10 +118,7 @@ pub(crate) enum Answer {
         id: u64,
     },
     Deleted(Vec<Result<(), ShardError>>),
-    Part {
-        info: PartInfo,
-        id: u64,
-    },
+    Part(PartInfo),
 }
 
 impl Request {

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn newer_versions_sort_last_and_names_sort_by_their_bytes() {
-        let mut keys = vec![
+        let mut keys = [
             version(&artifact(7, b"a"), 1),
             version(&artifact(7, b"a"), u64::MAX - 1),
             version(&artifact(7, b"a\x01"), 9),

@@ -11,9 +11,6 @@ use super::value::{Decoder, Location, encode_checksum, encode_etag};
 use crate::model::{Checksum, ETag};
 use crate::shard::log::Place;
 
-/// Most parts of an upload.
-pub(crate) const PARTS_MAX: u16 = 10_000;
-
 /// A part, as an artifact keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {

@@ -128,3 +128,6 @@ impl Layout {
         self.root.join("data")
     }
 }
+
+#[cfg(test)]
+mod tests;

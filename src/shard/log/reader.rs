@@ -1,4 +1,4 @@
-//! A window over a segment file, for replay.
+//! A moving window over a segment file, for replay.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use super::format::BLOCK;
 use crate::io::DiskFile;
 use crate::io::buffer::AlignedBuffer;
 
-/// Bytes read at once, where less was asked for.
+/// Bytes read at once in a walk, where less was asked for.
 const WINDOW: usize = 1 << 20;
 
 /// Reads a file from front to back in large pieces, and lends what was asked for.
@@ -15,11 +15,19 @@ pub(super) struct Reader<F> {
     length: u64,
     buffer: AlignedBuffer,
     start: u64,
+    window: usize,
 }
 
 impl<F: DiskFile> Reader<F> {
+    /// For looking at single places: reads little more than what is asked for.
     pub(super) fn new(file: F, length: u64) -> Self {
-        Self { file, length, buffer: AlignedBuffer::with_capacity(WINDOW), start: 0 }
+        let buffer = AlignedBuffer::with_capacity(2 * BLOCK);
+        Self { file, length, buffer, start: 0, window: 2 * BLOCK }
+    }
+
+    /// From now on reads large pieces ahead.
+    pub(super) fn walk(&mut self) {
+        self.window = WINDOW;
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -33,7 +41,7 @@ impl<F: DiskFile> Reader<F> {
         let held =
             offset >= self.start && offset + length as u64 <= self.start + self.buffer.len() as u64;
         if !held {
-            let wanted = length.max(WINDOW).min(left).next_multiple_of(BLOCK);
+            let wanted = length.max(self.window).min(left).next_multiple_of(BLOCK);
             let empty = AlignedBuffer::with_capacity(BLOCK);
             let mut buffer = std::mem::replace(&mut self.buffer, empty);
             if buffer.capacity() < wanted {

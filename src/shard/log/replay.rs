@@ -166,7 +166,7 @@ pub async fn list_segments<D: Disk>(
     found.sort_by_key(|(header, ..)| (header.log, header.position));
     let next_of: HashMap<u64, u64> = found
         .iter()
-        .map(|(header, ..)| (header.previous_segment, header.first_batch - 1))
+        .map(|(header, ..)| (header.previous_segment, header.first_batch.saturating_sub(1)))
         .collect();
     let segments = found.into_iter().map(|(header, path, length)| SegmentRef {
         segment: header.segment,
@@ -235,6 +235,7 @@ pub async fn replay_segment<D: Disk>(
             origin,
         });
     }
+    reader.walk();
     let walked = walk::frames(&mut reader, segment, &header, visit).await.map_err(error)?;
     let summary = SegmentSummary {
         segment: segment.segment,
@@ -328,6 +329,3 @@ pub(super) fn visit_table(
     }
     records
 }
-
-#[cfg(test)]
-mod tests;

@@ -74,7 +74,7 @@ pub(super) async fn frames<F: DiskFile>(
     };
     let mut walked = Walked {
         records: 0,
-        last_batch: header.first_batch - 1,
+        last_batch: header.first_batch.saturating_sub(1),
         end: expected.offset,
         rot: Vec::new(),
         last_crc: header.previous_crc,
