@@ -1,8 +1,8 @@
 //! Bodies that are small documents, read whole.
 
 use super::super::error::{Code, S3Error};
-use crate::context::{Context, Interrupted};
-use crate::driver::{BodyError, Source};
+use crate::context::Context;
+use crate::driver::Source;
 
 /// Bytes asked for at a time where the size is not known.
 const STEP_BYTES: usize = 16 * 1024;
@@ -10,7 +10,7 @@ const STEP_BYTES: usize = 16 * 1024;
 /// Reads a body of at most `limit` bytes and checks what was promised about it.
 ///
 /// # Errors
-/// `MaxMessageLengthExceeded` if it is longer, and the answer to any [`BodyError`].
+/// `MaxMessageLengthExceeded` if it is longer, and the answer to any [`BodyError`](crate::driver::BodyError).
 pub async fn read_document<S: Source>(
     ctx: &Context,
     source: &mut S,
@@ -26,7 +26,7 @@ pub async fn read_document<S: Source>(
         // One more than may come, so that the end shows itself.
         let room = size.map_or(STEP_BYTES, |size| (size - start.min(size)).min(STEP_BYTES) + 1);
         document.resize(start + room, 0);
-        let filled = source.read(ctx, &mut document[start..]).await.map_err(refusal)?;
+        let filled = source.read(ctx, &mut document[start..]).await?;
         document.truncate(start + filled);
         if filled == 0 {
             break;
@@ -35,24 +35,6 @@ pub async fn read_document<S: Source>(
             return Err(Code::MaxMessageLengthExceeded.into());
         }
     }
-    source.finish(ctx).await.map_err(refusal)?;
+    source.finish(ctx).await?;
     Ok(document)
-}
-
-/// The answer to a document that could not be taken.
-fn refusal(error: BodyError) -> S3Error {
-    let code = match &error {
-        BodyError::Truncated | BodyError::Disconnected => Code::IncompleteBody,
-        BodyError::TooSlow | BodyError::Interrupted(Interrupted::DeadlineExceeded) => {
-            Code::RequestTimeout
-        }
-        BodyError::Malformed(_) => return S3Error::new(Code::InvalidRequest, error.to_string()),
-        BodyError::TooLarge => Code::MaxMessageLengthExceeded,
-        BodyError::Md5Mismatch | BodyError::ChecksumMismatch(_) => Code::BadDigest,
-        BodyError::Sha256Mismatch => Code::XAmzContentSHA256Mismatch,
-        BodyError::SignatureMismatch => Code::SignatureDoesNotMatch,
-        BodyError::CopySource => Code::InternalError,
-        BodyError::Interrupted(Interrupted::Cancelled) => Code::ServiceUnavailable,
-    };
-    code.into()
 }
