@@ -8,8 +8,9 @@ pub mod buffer;
 pub mod clock;
 pub mod folder;
 pub mod pool;
-pub mod socket;
+pub mod residency;
 pub mod sim;
+pub mod socket;
 #[cfg(test)]
 pub mod testing;
 pub mod uring;

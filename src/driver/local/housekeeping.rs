@@ -68,6 +68,7 @@ pub(super) async fn run<D: Disk, C: Clock>(
         let segments = &core.shared.segments;
         core.logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
+        core.cached_segments.close_if(|id| !segments.has_data(id));
     }
 }
 

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::cache::InlineCache;
-use super::files::Files;
+use super::files::{Access, Files};
+use super::touched::Touched;
 use super::{Core, Local, housekeeping};
 use crate::io::budget::Budget;
 use crate::io::clock::SystemClock;
@@ -106,8 +107,10 @@ impl<D: Disk, C: Clock> Local<D, C> {
             core,
             pool: BufferPool::new(volume.budget.clone()),
             pins: CorePins::new(Arc::clone(&shared.epochs), core),
-            logs: Files::new(disk.clone()),
-            segments: Files::new(disk.clone()),
+            logs: Files::new(disk.clone(), Access::Direct),
+            segments: Files::new(disk.clone(), Access::Direct),
+            cached_segments: Files::new(disk.clone(), Access::Cached),
+            touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
             data: DataWriter::new(Arc::clone(&shared), disk.clone()),
             running: Turn::default(),
