@@ -135,7 +135,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     }
 
     /// Bytes of a log segment, not verified, in memory of their own.
-    async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
+    pub(super) async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
         if place.length == 0 {
             return Ok(Bytes::new());
         }

@@ -12,6 +12,7 @@ mod listing;
 mod multipart;
 mod pieces;
 mod put;
+mod relocate;
 mod start;
 mod store;
 mod touched;

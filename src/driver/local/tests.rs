@@ -1,5 +1,7 @@
 //! Tests of the local driver, on the real disk.
 
+mod reclaim;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -623,7 +625,7 @@ fn uploads_survive_and_end() {
             page.parts.iter().map(|part| part.etag).collect::<Vec<_>>(),
             [parts[0].etag, parts[1].etag]
         );
-        assert_eq!(data_files(folder.path()).len(), 1);
+        assert_eq!(data_files(folder.path()).len(), 2);
         driver.abort_upload(&ctx(), target, id).await.unwrap();
         until(|| data_files(folder.path()).is_empty()).await;
         upload(&driver, "u", &[9 * MIB]).await;
