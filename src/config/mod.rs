@@ -1,10 +1,25 @@
 //! Configuration: flags over environment over file over defaults, all of it checked at start.
+//!
+//! [`cli::parse`] gives a checked [`Config`] or an error that says where the wrong value stands.
 
+pub mod cli;
+
+mod error;
+mod file;
+mod merge;
+mod value;
+
+pub use error::ConfigError;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::tenant::Credential;
+
+/// A configuration file with every key, its meaning and its default.
+pub const SAMPLE: &str = include_str!("sample.toml");
 
 /// A checked configuration. Everything has a limit, and every limit is here.
 #[derive(Clone)]
@@ -33,6 +48,40 @@ pub struct Config {
     pub legacy_runtime: bool,
     /// Limits of a connection.
     pub limits: Limits,
+}
+
+/// What it says in a few lines; secrets are left out.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listen         {}", self.listen)?;
+        writeln!(f, "admin          {}", self.admin)?;
+        writeln!(f, "cores          {}", merge::span_list(&self.cores))?;
+        writeln!(f, "region         {}", self.region)?;
+        if !self.domains.is_empty() {
+            writeln!(f, "domains        {}", self.domains.join(", "))?;
+        }
+        writeln!(f, "memory         {} MiB", self.memory_bytes >> 20)?;
+        writeln!(f, "access log     {}", self.access_log)?;
+        writeln!(f, "legacy runtime {}", self.legacy_runtime)?;
+        for driver in &self.drivers {
+            match &driver.kind {
+                DriverKind::Local { path } => {
+                    writeln!(f, "driver         {}: local, {}", driver.name, path.display())?;
+                }
+                DriverKind::Memory => writeln!(f, "driver         {}: memory", driver.name)?,
+            }
+        }
+        for rule in &self.rules {
+            writeln!(f, "rule           {}* to {}", rule.prefix, rule.driver)?;
+        }
+        for credential in &self.credentials {
+            writeln!(f, "access key     {}", credential.access_key_id)?;
+        }
+        if self.credentials.is_empty() {
+            writeln!(f, "access key     generated at the first start")?;
+        }
+        Ok(())
+    }
 }
 
 /// A configured driver.

@@ -4,11 +4,19 @@
 //! rings into counters and histograms ([`metrics`]) and the access log. A scrape never touches a data core.
 
 pub mod access_log;
+pub mod admin;
 pub mod aggregate;
 pub mod metrics;
 pub mod ring;
 
+mod exposition;
+mod process;
+mod state;
+#[cfg(test)]
+mod testing;
+
 pub use ring::{Emitter, rings};
+pub use state::{AdminState, STUCK_AFTER};
 
 use crate::context::{RequestId, STAGES};
 use crate::model::TenantId;

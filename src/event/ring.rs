@@ -49,6 +49,12 @@ impl Emitter {
 }
 
 impl Collector {
+    /// Number of rings.
+    #[must_use]
+    pub fn cores(&self) -> u16 {
+        u16::try_from(self.0.len()).unwrap_or(u16::MAX)
+    }
+
     /// Takes what has arrived, core by core, and returns how many records that were.
     pub fn drain(&self, mut each: impl FnMut(Record)) -> usize {
         let mut count = 0;

@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod clock;
 pub mod folder;
 pub mod pool;
+pub mod socket;
 pub mod sim;
 #[cfg(test)]
 pub mod testing;

@@ -4,7 +4,9 @@
 
 pub mod core;
 pub mod placement;
+pub mod rendezvous;
 
+use std::task::Poll;
 use std::time::Duration;
 
 pub use monoio::task::JoinHandle;
@@ -37,8 +39,25 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match monoio::spawn_blocking(work).await {
-        Ok(value) => value,
+    // A panic that the pool's thread swallowed would leave us waiting for ever.
+    let guarded = move || std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    match monoio::spawn_blocking(guarded).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(error) => panic!("the blocking pool dropped its work: {error:?}"),
     }
+}
+
+/// Lets the other tasks of this core run once.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            Poll::Ready(())
+        } else {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }

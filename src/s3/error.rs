@@ -2,6 +2,11 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
+mod answer;
+mod convert;
+
+pub(crate) use answer::{Place, outcome, render};
+
 use std::borrow::Cow;
 
 macro_rules! codes {
@@ -42,6 +47,7 @@ codes! {
     BucketAlreadyExists 409 "The requested bucket name is not available.";
     BucketAlreadyOwnedByYou 409 "The bucket that you tried to create already exists, and you own it.";
     BucketNotEmpty 409 "The bucket that you tried to delete is not empty.";
+    ClientDisconnected 400 "The client went away before the answer.";
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size.";
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size.";
     ExpiredToken 400 "The provided token has expired.";
@@ -61,6 +67,7 @@ codes! {
     InvalidRequest 400 "Invalid request.";
     InvalidStorageClass 400 "The storage class that you specified is not valid.";
     InvalidTag 400 "The tag that you specified is not valid.";
+    InvalidToken 400 "The provided token is malformed or otherwise not valid. Access keys of this server take no session token.";
     InvalidURI 400 "The specified URI could not be parsed.";
     KeyTooLongError 400 "Your key is too long.";
     MalformedXML 400 "The XML that you provided was not well formed or did not validate against our published schema.";

@@ -1,3 +1,11 @@
-//! Small helpers that know nothing of Vaultaire.
+//! Small helpers without a layer: of the rest of Vaultaire they know the plain types of `model` at most.
+/// Base64.
+pub mod base64;
+/// Digests of bodies.
+pub mod digest;
+/// Hexadecimal text.
+pub mod hex;
 /// MD5.
 pub mod md5;
+/// Percent-encoding.
+pub mod percent;

@@ -1,0 +1,176 @@
+//! A socket as connections use it: it waits with patience, and lends no memory while it waits.
+//!
+//! The exception is the wait for the next request, which lends the connection's own head buffer to
+//! the ring: one operation instead of two for every small request.
+
+use std::cell::Cell;
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use monoio::io::AsyncReadRent;
+use monoio::net::TcpStream;
+
+use super::pulse::{Pulse, Stop};
+use crate::io::socket;
+use crate::runtime;
+
+/// Bytes moved before the other tasks of the core get their turn.
+const TURN_BYTES: usize = 1 << 20;
+
+/// Why nothing more can be moved over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The client went away.
+    Client,
+    /// The wait was ended.
+    Stopped(Stop),
+    /// A file ended before the range that was to be sent.
+    File,
+}
+
+impl From<Stop> for Gone {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+/// The socket of one connection.
+pub struct Transport {
+    stream: TcpStream,
+    pulse: Rc<Pulse>,
+    sent: Cell<u64>,
+    turn: Cell<usize>,
+}
+
+impl Transport {
+    /// Takes over a non-blocking stream.
+    #[must_use]
+    pub fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
+        Self { stream, pulse, sent: Cell::new(0), turn: Cell::new(0) }
+    }
+
+    /// What patience sees of it.
+    #[must_use]
+    pub fn pulse(&self) -> &Rc<Pulse> {
+        &self.pulse
+    }
+
+    /// Bytes handed to the kernel so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Waits for the first bytes of a request and returns them in `buffer`, up to its capacity; no
+    /// bytes at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Gone`]; the buffer is lost then.
+    pub async fn first_bytes(&mut self, mut buffer: Vec<u8>) -> Result<Vec<u8>, Gone> {
+        buffer.clear();
+        let (result, buffer) = self.pulse.watch(self.stream.read(buffer)).await?;
+        match result {
+            Ok(_) => Ok(buffer),
+            Err(_) => Err(Gone::Client),
+        }
+    }
+
+    /// Receives what has arrived, at least a byte, into the beginning of `buffer`; 0 at the end of
+    /// the stream.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Gone> {
+        loop {
+            if let Some(count) = self.receive_now(buffer)? {
+                self.pulse.count(count);
+                self.take_turn(count).await;
+                return Ok(count);
+            }
+            // Not relaxed: on epoll that would return at once for ever.
+            let ready = self.pulse.watch(self.stream.readable(false)).await?;
+            ready.map_err(|_| Gone::Client)?;
+        }
+    }
+
+    /// As [`receive`](Self::receive), without waiting: `None` if nothing has arrived.
+    ///
+    /// # Errors
+    /// [`Gone::Client`].
+    pub fn receive_now(&self, buffer: &mut [u8]) -> Result<Option<usize>, Gone> {
+        socket::receive(&self.stream, buffer).map_err(|_| Gone::Client)
+    }
+
+    /// Sends two pieces of memory, in one call if the socket takes them. `more` tells the kernel
+    /// that something follows at once.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn send(&self, mut first: &[u8], mut second: &[u8], more: bool) -> Result<(), Gone> {
+        while !first.is_empty() || !second.is_empty() {
+            let pieces = [IoSlice::new(first), IoSlice::new(second)];
+            let sent = socket::send(&self.stream, &pieces, more).map_err(|_| Gone::Client)?;
+            let Some(count) = sent else {
+                self.writable().await?;
+                continue;
+            };
+            let of_first = count.min(first.len());
+            first = &first[of_first..];
+            second = &second[count - of_first..];
+            self.moved(count).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a range of a file from the page cache.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn send_file(
+        &self,
+        file: &OwnedFd,
+        mut offset: u64,
+        mut length: u64,
+    ) -> Result<(), Gone> {
+        while length > 0 {
+            let piece = usize::try_from(length).unwrap_or(usize::MAX).min(TURN_BYTES);
+            match socket::send_file(&self.stream, file, offset, piece) {
+                Err(_) => return Err(Gone::Client),
+                Ok(None) => self.writable().await?,
+                Ok(Some(0)) => return Err(Gone::File),
+                Ok(Some(count)) => {
+                    offset += count as u64;
+                    length -= count as u64;
+                    self.moved(count).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish_sending(&self) {
+        socket::finish_sending(&self.stream);
+    }
+
+    async fn writable(&self) -> Result<(), Gone> {
+        let ready = self.pulse.watch(self.stream.writable(false)).await?;
+        ready.map_err(|_| Gone::Client)
+    }
+
+    async fn moved(&self, count: usize) {
+        self.sent.set(self.sent.get() + count as u64);
+        self.pulse.count(count);
+        self.take_turn(count).await;
+    }
+
+    /// A fast client must not hold the core.
+    async fn take_turn(&self, count: usize) {
+        self.turn.set(self.turn.get() + count);
+        if self.turn.get() >= TURN_BYTES {
+            self.turn.set(0);
+            runtime::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A request's body as the driver takes it: framing stripped, every promise checked.
+
+use aws_lc_rs::digest::{Context as Hash, SHA256};
+
+use super::super::error::{Code, S3Error};
+use super::checksums::{ChecksumPlan, Promises, checksum_suffix};
+use super::chunked::{Decoder, Trailer};
+use super::signer::finish_sha256;
+use super::{Identity, Payload};
+use crate::context::{Context, Interrupted};
+use crate::driver::{BodyError, Source};
+use crate::engine::digest::Digester;
+use crate::http::{Body, RequestHead};
+use crate::model::{ChecksumAlgorithm, Digests, ETag};
+
+/// The checksum that is stored where the client names none, as S3 has it.
+const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
+
+/// Takes one body.
+pub struct BodySource<'b, B> {
+    body: &'b mut B,
+    decoder: Option<Decoder>,
+    size: Option<u64>,
+    limit: u64,
+    received: u64,
+    at_end: bool,
+    /// The promised SHA-256, and that of what was received; not where the digester has it anyway.
+    signed: Option<([u8; 32], Option<Hash>)>,
+    promises: Promises,
+    stored: ChecksumAlgorithm,
+    digester: Option<Digester>,
+}
+
+impl<'b, B: Body> BodySource<'b, B> {
+    /// The body of an artifact or part, of at most `limit` bytes. Nothing of it is read.
+    ///
+    /// # Errors
+    /// The answer to give instead, when the head contradicts itself, makes a promise that cannot
+    /// be checked, or announces more than `limit`.
+    pub fn new(
+        head: &RequestHead<'_>,
+        identity: &Identity,
+        body: &'b mut B,
+        limit: u64,
+        want: ChecksumPlan,
+    ) -> Result<Self, S3Error> {
+        let framed = head.headers.has("content-length") || head.headers.has("transfer-encoding");
+        if head.method == "PUT" && !framed {
+            return Err(Code::MissingContentLength.into());
+        }
+        Self::build(head, identity, body, limit, want)
+    }
+
+    /// The body of a document, of at most `limit` bytes, which may be absent.
+    ///
+    /// # Errors
+    /// As [`BodySource::new`].
+    pub fn document(
+        head: &RequestHead<'_>,
+        identity: &Identity,
+        body: &'b mut B,
+        limit: u64,
+    ) -> Result<Self, S3Error> {
+        Self::build(head, identity, body, limit, ChecksumPlan::default())
+    }
+
+    fn build(
+        head: &RequestHead<'_>,
+        identity: &Identity,
+        body: &'b mut B,
+        limit: u64,
+        want: ChecksumPlan,
+    ) -> Result<Self, S3Error> {
+        let (streaming, trailers) = match &identity.payload {
+            Payload::Unsigned | Payload::Signed(_) => (false, false),
+            Payload::StreamingSigned { trailer, .. } => (true, *trailer),
+            Payload::StreamingUnsignedTrailer => (true, true),
+        };
+        let promises = Promises::read(head, trailers)?;
+        let size = if streaming { Some(decoded_length(head)?) } else { body.length() };
+        if size.is_some_and(|size| size > limit) {
+            return Err(S3Error::from(Code::EntityTooLarge)
+                .with("ProposedSize", size.unwrap_or_default().to_string())
+                .with("MaxSizeAllowed", limit.to_string()));
+        }
+        let stored = stored_algorithm(&promises, want)?;
+        let trailer = if trailers { Trailer::Fields(promises.trailer) } else { Trailer::None };
+        let decoder = match &identity.payload {
+            Payload::StreamingSigned { seed, .. } => Some(Some(seed.as_ref().clone())),
+            Payload::StreamingUnsignedTrailer => Some(None),
+            _ => None,
+        };
+        let signed = match identity.payload {
+            Payload::Signed(sha256) => {
+                let own = stored != ChecksumAlgorithm::Sha256;
+                Some((sha256, own.then(|| Hash::new(&SHA256))))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            body,
+            decoder: decoder.map(|signer| Decoder::new(signer, trailer, size.unwrap_or_default())),
+            size,
+            limit,
+            received: 0,
+            at_end: false,
+            signed,
+            promises,
+            stored,
+            digester: Some(Digester::new(true, &[stored])),
+        })
+    }
+
+    async fn fill(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        if self.at_end || buffer.is_empty() {
+            return Ok(0);
+        }
+        if ctx.cancellation().is_cancelled() {
+            return Err(Interrupted::Cancelled.into());
+        }
+        let filled = match &mut self.decoder {
+            Some(decoder) => decoder.read(self.body, buffer).await?,
+            None => self.body.read(buffer).await?,
+        };
+        self.at_end = filled == 0;
+        self.received += filled as u64;
+        if self.received > self.size.unwrap_or(self.limit) {
+            return Err(match self.size {
+                Some(_) => BodyError::Malformed("the body is longer than was declared"),
+                None => BodyError::TooLarge,
+            });
+        }
+        if self.at_end && self.size.is_some_and(|size| self.received < size) {
+            return Err(BodyError::Truncated);
+        }
+        let bytes = &buffer[..filled];
+        if let Some((_, Some(hash))) = &mut self.signed {
+            hash.update(bytes);
+        }
+        if let Some(digester) = &mut self.digester {
+            digester.update(bytes);
+        }
+        Ok(filled)
+    }
+
+    fn verify(&mut self) -> Result<Digests, BodyError> {
+        let digester = self.digester.take().ok_or(BodyError::Malformed("finished twice"))?;
+        let values = digester.finish();
+        let checksum = values.checksum(self.stored);
+        if let Some((promised, own)) = self.signed.take() {
+            let right = match own {
+                Some(hash) => finish_sha256(&hash.finish()) == promised,
+                None => checksum.is_some_and(|checksum| checksum.value() == promised),
+            };
+            if !right {
+                return Err(BodyError::Sha256Mismatch);
+            }
+        }
+        if self.promises.md5.is_some() && self.promises.md5 != values.md5 {
+            return Err(BodyError::Md5Mismatch);
+        }
+        let trailer = self.decoder.as_ref().and_then(Decoder::checksum);
+        let promised = self.promises.checksum.or(trailer);
+        if promised.is_some() && promised != checksum {
+            return Err(BodyError::ChecksumMismatch(self.stored));
+        }
+        let hash = values.md5.unwrap_or_default();
+        Ok(Digests { etag: ETag { hash, parts: 0 }, checksum })
+    }
+}
+
+impl<B: Body> Source for BodySource<'_, B> {
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    async fn read(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        self.fill(ctx, buffer).await
+    }
+
+    async fn finish(&mut self, ctx: &Context) -> Result<Digests, BodyError> {
+        // A caller that knows the size may stop there; the framing after it counts all the same.
+        if self.fill(ctx, &mut [0]).await? > 0 {
+            return Err(BodyError::Malformed("finished before the end of the body"));
+        }
+        self.verify()
+    }
+}
+
+/// `x-amz-decoded-content-length`, which an aws-chunked body needs.
+fn decoded_length(head: &RequestHead<'_>) -> Result<u64, S3Error> {
+    let text = head.headers.get("x-amz-decoded-content-length").ok_or_else(|| {
+        S3Error::new(
+            Code::MissingContentLength,
+            "You must provide the x-amz-decoded-content-length HTTP header with an aws-chunked body.",
+        )
+    })?;
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| {
+        S3Error::new(Code::InvalidArgument, "x-amz-decoded-content-length is not a number.")
+            .with("ArgumentName", "x-amz-decoded-content-length")
+            .with("ArgumentValue", text)
+    })
+}
+
+/// The algorithm to compute: the client's, which must be the upload's if that has one.
+fn stored_algorithm(promises: &Promises, want: ChecksumPlan) -> Result<ChecksumAlgorithm, S3Error> {
+    match (promises.algorithm(), want.required) {
+        (Some(given), Some(required)) if given != required => {
+            let [given, required] = [given, required].map(checksum_suffix);
+            Err(S3Error::new(
+                Code::InvalidRequest,
+                format!(
+                    "Checksum Type mismatch occurred, expected checksum Type: {required}, actual checksum Type: {given}"
+                ),
+            ))
+        }
+        (given, required) => Ok(given.or(required).unwrap_or(DEFAULT_CHECKSUM)),
+    }
+}

@@ -1,0 +1,1 @@
+//! Whole requests over the memory driver.

@@ -1,0 +1,13 @@
+//! The real server, driven over the wire: by the AWS SDK, and by raw sockets for what no SDK sends.
+//!
+//! Needs io_uring: the server says so and every test fails with its message where it is missing.
+#![expect(clippy::disallowed_methods, reason = "tests prepare files and threads directly")]
+
+mod artifacts;
+mod bad_input;
+mod conditions;
+mod harness;
+mod listing;
+mod multipart;
+mod recovery;
+mod sign;
