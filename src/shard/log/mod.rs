@@ -4,10 +4,12 @@
 //! [`SEGMENT_LENGTH`] bytes. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
 //! Records are opaque here: what their `meta` and `body` mean is the index's business.
 
+mod batch;
 pub mod format;
 mod probe;
 mod reader;
 pub mod replay;
+mod seal;
 mod segments;
 mod walk;
 pub mod writer;

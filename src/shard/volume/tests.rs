@@ -104,3 +104,43 @@ fn no_permission_is_said_plainly() {
     }
     assert!(matches!(Volume::open(&inner), Err(VolumeError::Denied { .. })));
 }
+
+#[test]
+fn unused_segments_and_unfinished_files_are_removed_and_nothing_else() {
+    use crate::shard::log::LogId;
+    use crate::shard::log::format::SegmentHeader;
+    let root = folder();
+    let volume = Volume::open(root.path()).unwrap();
+    let layout = volume.layout().clone();
+    let [ahead, recycled, live, damaged] = [(); 4].map(|()| volume.next_segment_id());
+    drop(volume);
+    let header = SegmentHeader {
+        segment: live,
+        log: LogId { start: 1, core: 0 },
+        position: 0,
+        previous_segment: 0,
+        first_batch: 1,
+        previous_crc: 0,
+        salt: 1,
+    };
+    let mut block = [0; BLOCK];
+    header.encode(&mut block);
+    let mut rotten = block;
+    rotten[100] ^= 1;
+    rotten[2100] ^= 1;
+    for (segment, bytes) in
+        [(ahead, [0; BLOCK]), (recycled, block), (live, block), (damaged, rotten)]
+    {
+        folder::write_start_durably(&layout.segment_path(segment), &bytes).unwrap();
+    }
+    folder::write_start_durably(&layout.log().join("probe-0.tmp"), b"x").unwrap();
+    folder::write_start_durably(&layout.keys_path(live), b"x").unwrap();
+    drop(Volume::open(root.path()).unwrap());
+    let mut left = folder::list(&layout.log()).unwrap();
+    left.sort();
+    let mut expected =
+        [layout.segment_path(live), layout.segment_path(damaged), layout.keys_path(live)]
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    expected.sort();
+    assert_eq!(left, expected);
+}

@@ -137,8 +137,8 @@ proptest! {
         while decode_record(&mut rest).is_some() {}
         let mut rest = &bytes[..];
         while decode_keys(&mut rest).is_some() {}
-        decode_ends(&bytes);
-        is_unused(1, &bytes);
+        let _ = decode_ends(&bytes);
+        let _ = is_unused(1, &bytes);
         prop_assert_eq!(SegmentHeader::decode(&bytes), None);
         prop_assert_eq!(FrameHeader::decode(&bytes, &segment(), 4096), None);
         prop_assert_eq!(Trailer::decode(&bytes, &segment()), None);
