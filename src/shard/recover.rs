@@ -10,22 +10,29 @@
 //! and starting again is the same as starting.
 
 mod barrier;
+mod gather;
 mod keep;
 mod sweep;
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::StreamExt;
+
 use self::barrier::Barrier;
+use self::gather::Gathered;
+use super::index::SHARDS;
 use super::index::value::PartList;
-use super::index::{Entry, SHARDS};
 use super::log::replay::{ReplayError, SegmentRef, list_segments, replay_segment};
 use super::log::{LogEnd, ReplayedRecord};
-use super::record::{Kind, decode_meta};
 use super::shared::Shared;
-use crate::io::Disk;
+use crate::io::{Disk, OpenOptions};
+
+/// Part lists that are read at once.
+const READS_MAX: usize = 32;
 
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,14 +145,9 @@ impl Recovery {
         disk: &D,
         segments: &[SegmentRef],
     ) -> Result<(), RecoverError> {
-        let mut sequences = vec![0_u64; SHARDS];
-        let mut malformed = 0_u64;
+        let mut gathered = Gathered::new();
         while let Some(segment) = segments.get(self.next_segment.fetch_add(1, Ordering::AcqRel)) {
-            let mut visit = |record: ReplayedRecord<'_>| {
-                let highest = &mut sequences[usize::from(record.shard)];
-                *highest = record.sequence.max(*highest);
-                malformed += u64::from(!insert(shared, record));
-            };
+            let mut visit = |record: ReplayedRecord<'_>| gathered.add(shared, record);
             let replayed = replay_segment(disk, segment, &mut visit).await;
             let summary = match replayed {
                 Ok(summary) => summary,
@@ -158,13 +160,14 @@ impl Recovery {
             };
             self.found().ends.extend(summary.log_end());
         }
-        if malformed > 0 {
-            tracing::error!(records = malformed, "records of the log are malformed");
+        gathered.flush(shared);
+        if gathered.malformed > 0 {
+            tracing::error!(records = gathered.malformed, "records of the log are malformed");
             self.damaged.store(true, Ordering::Release);
         }
         let mut found = self.found();
         found.sequences.resize(SHARDS, 0);
-        for (highest, own) in found.sequences.iter_mut().zip(sequences) {
+        for (highest, own) in found.sequences.iter_mut().zip(gathered.sequences) {
             *highest = own.max(*highest);
         }
         Ok(())
@@ -197,9 +200,21 @@ impl Recovery {
         disk: &D,
         composites: Vec<PartList>,
     ) -> Result<(), RecoverError> {
-        let mut reader = sweep::ListReader::new(disk.clone(), shared);
-        for list in composites {
-            match reader.read(list).await? {
+        let mut files = HashMap::new();
+        for list in &composites {
+            if let Entry::Vacant(missing) = files.entry(list.place.segment) {
+                let path = shared.volume.layout().segment_path(list.place.segment);
+                let options = OpenOptions { direct: true, ..OpenOptions::default() };
+                missing.insert(disk.open(&path, options).await?);
+            }
+        }
+        let readings = composites.into_iter().filter_map(|list| {
+            let file = files.get(&list.place.segment)?.clone();
+            Some(async move { (list, sweep::read_parts(&file, list).await) })
+        });
+        let mut readings = futures_util::stream::iter(readings).buffer_unordered(READS_MAX);
+        while let Some((list, parts)) = readings.next().await {
+            match parts? {
                 Some(parts) => {
                     let own_files = sweep::hold_parts(shared, &parts);
                     self.found().own_files.extend(own_files);
@@ -212,19 +227,4 @@ impl Recovery {
         }
         Ok(())
     }
-}
-
-/// Brings a record into the index; `false` if it is malformed.
-fn insert(shared: &Shared, record: ReplayedRecord<'_>) -> bool {
-    let (Some(kind), Some((stem, value))) =
-        (Kind::from_number(record.kind), decode_meta(record.meta))
-    else {
-        return false;
-    };
-    if value.is_empty() != (kind == Kind::Remove) {
-        return false;
-    }
-    let entry = Entry { place: record.place, value: value.into() };
-    shared.index.shard(record.shard).insert(stem, record.sequence, entry);
-    true
 }

@@ -111,7 +111,8 @@ async fn crash(driver: &LocalDriver) {
     driver.0.stopping.set(true);
     driver.0.shared.mailboxes[driver.0.core].close();
     drop(driver.0.running.wait().await);
-    // The log's background work ends too.
+    // Housekeeping and the log's background work end too.
+    until(|| Rc::strong_count(&driver.0) == 1).await;
     until(|| Arc::strong_count(&driver.0.shared.volume) == 1).await;
 }
 

@@ -71,9 +71,14 @@ impl ShardMap {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Adds an entry, visible once its sequence is published. For the owner; in recovery for all.
+    /// Adds an entry, visible once its sequence is published. For the owner.
     pub(crate) fn insert(&self, stem: &[u8], sequence: u64, entry: Entry) {
-        self.map.insert(key::version_boxed(stem, sequence), entry);
+        self.insert_version(key::version_boxed(stem, sequence), entry);
+    }
+
+    /// Adds an entry under a whole key. For recovery, in which all cores insert.
+    pub(crate) fn insert_version(&self, version: Box<[u8]>, entry: Entry) {
+        self.map.insert(version, entry);
     }
 
     /// Makes all entries up to `sequence` visible. For the owner.

@@ -1,47 +1,29 @@
 //! Part lists at start, and the removal of data that nothing refers to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 
 use crate::io::buffer::{ALIGNMENT, AlignedBuffer};
-use crate::io::{Disk, DiskFile, OpenOptions};
+use crate::io::{Disk, DiskFile};
 use crate::shard::data;
 use crate::shard::index::parts::{self, Part};
 use crate::shard::index::value::{Location, PartList};
-use crate::shard::log::Layout;
 use crate::shard::shared::Shared;
 
-/// Reads part lists from the log.
-pub(super) struct ListReader<D: Disk> {
-    disk: D,
-    layout: Layout,
-    files: HashMap<u64, D::File>,
-}
-
-impl<D: Disk> ListReader<D> {
-    pub(super) fn new(disk: D, shared: &Shared) -> Self {
-        Self { disk, layout: shared.volume.layout().clone(), files: HashMap::new() }
-    }
-
-    /// The parts of a list; `None` if it is damaged.
-    pub(super) async fn read(&mut self, list: PartList) -> io::Result<Option<Vec<Part>>> {
-        let segment = list.place.segment;
-        if !self.files.contains_key(&segment) {
-            let options = OpenOptions { direct: true, ..OpenOptions::default() };
-            let file = self.disk.open(&self.layout.segment_path(segment), options).await?;
-            self.files.insert(segment, file);
-        }
-        let Some(file) = self.files.get(&segment) else { return Ok(None) };
-        let (offset, length) = (list.place.offset as usize, list.place.length as usize);
-        let start = offset - offset % ALIGNMENT;
-        let mut buffer = AlignedBuffer::with_capacity(offset + length - start);
-        buffer.set_length(buffer.capacity());
-        let (read, buffer) = file.read_at(buffer, start as u64).await;
-        let bytes = &buffer[..read?];
-        let bytes = bytes.get(offset - start..offset - start + length);
-        let intact = bytes.filter(|bytes| crc_fast::crc32_iscsi(bytes) == list.crc);
-        Ok(intact.and_then(parts::decode))
-    }
+/// The parts of a list, read from its log segment; `None` if it is damaged.
+pub(super) async fn read_parts(
+    file: &impl DiskFile,
+    list: PartList,
+) -> io::Result<Option<Vec<Part>>> {
+    let (offset, length) = (list.place.offset as usize, list.place.length as usize);
+    let start = offset - offset % ALIGNMENT;
+    let mut buffer = AlignedBuffer::with_capacity(offset + length - start);
+    buffer.set_length(buffer.capacity());
+    let (read, buffer) = file.read_at(buffer, start as u64).await;
+    let bytes = &buffer[..read?];
+    let bytes = bytes.get(offset - start..offset - start + length);
+    let intact = bytes.filter(|bytes| crc_fast::crc32_iscsi(bytes) == list.crc);
+    Ok(intact.and_then(parts::decode))
 }
 
 /// Counts what the parts of a current artifact refer to; returns their own files.
