@@ -4,6 +4,8 @@
 //! is durable when its future returns `Ok`. A [`DriverError`] never confuses a miss with a
 //! failure, nor a client's abort with ours.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod fault;
 pub mod local;
 pub mod memory;

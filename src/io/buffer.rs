@@ -1,6 +1,8 @@
 //! Buffers that O_DIRECT accepts, and the pool that keeps them.
 #![expect(unsafe_code, reason = "allocates aligned memory and lends it to the kernel")]
 
+pub use super::pool::{BufferPool, Lease, PooledBuffer};
+
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -26,6 +28,11 @@ impl AlignedBuffer {
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         Self { start, length: 0, capacity }
+    }
+
+    /// No memory at all, to leave behind where a buffer was taken out.
+    pub(super) fn dangling() -> Self {
+        Self { start: NonNull::dangling(), length: 0, capacity: 0 }
     }
 
     fn layout(capacity: usize) -> Layout {
@@ -92,6 +99,9 @@ impl AsRef<[u8]> for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
+        if self.capacity == 0 {
+            return;
+        }
         // SAFETY: allocated with this very layout.
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) };
     }
@@ -124,4 +134,24 @@ unsafe impl monoio::buf::IoBufMut for AlignedBuffer {
     }
 
     unsafe fn set_init(&mut self, _length: usize) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacity_is_aligned_and_padding_is_zero() {
+        let mut buffer = AlignedBuffer::with_capacity(1);
+        assert_eq!((buffer.capacity(), buffer.len()), (ALIGNMENT, 0));
+        assert_eq!(buffer.as_ptr().align_offset(ALIGNMENT), 0);
+        buffer.set_length(ALIGNMENT);
+        buffer.fill(7);
+        buffer.set_length(3);
+        buffer.pad();
+        assert_eq!(buffer.len(), ALIGNMENT);
+        assert_eq!(buffer[..4], [7, 7, 7, 0]);
+        assert!(buffer[3..].iter().all(|&byte| byte == 0));
+        drop(AlignedBuffer::dangling());
+    }
 }

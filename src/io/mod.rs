@@ -6,6 +6,10 @@
 pub mod budget;
 pub mod buffer;
 pub mod clock;
+pub mod folder;
+pub mod pool;
+#[cfg(test)]
+pub mod testing;
 pub mod uring;
 
 use std::io;

@@ -1,3 +1,16 @@
 //! What one core owns of the local driver: its log, the index of its virtual shards, commits, recovery.
 
+pub(crate) mod commit;
+pub(crate) mod data;
+pub(crate) mod error;
+pub(crate) mod extent;
+pub(crate) mod index;
 pub mod log;
+pub(crate) mod mailbox;
+pub(crate) mod pins;
+pub(crate) mod record;
+pub(crate) mod recover;
+pub(crate) mod segments;
+pub(crate) mod shared;
+pub(crate) mod turn;
+pub mod volume;

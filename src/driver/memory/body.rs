@@ -6,6 +6,8 @@ use crate::context::Context;
 use crate::driver::{BodyError, DriverError, Source};
 use crate::model::{ByteRange, Digests};
 
+use super::{Times, alive};
+
 /// Bytes of a full piece.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -53,12 +55,13 @@ fn within(offset: u64) -> usize {
 /// Pulls a whole body and lets the source check it.
 pub(super) async fn take<S: Source>(
     ctx: &Context,
+    times: &dyn Times,
     source: &mut S,
 ) -> Result<(Body, Digests), DriverError> {
     let mut body = Body::default();
     loop {
         let mut piece = vec![0; PIECE_BYTES];
-        let length = fill(ctx, source, &mut piece).await?;
+        let length = fill(ctx, times, source, &mut piece).await?;
         if length > 0 {
             piece.truncate(length);
             piece.shrink_to_fit();
@@ -78,12 +81,13 @@ pub(super) async fn take<S: Source>(
 /// Reads until the buffer is full or the source ends.
 async fn fill<S: Source>(
     ctx: &Context,
+    times: &dyn Times,
     source: &mut S,
     buffer: &mut [u8],
 ) -> Result<usize, DriverError> {
     let mut length = 0;
     while length < buffer.len() {
-        super::alive(ctx)?;
+        alive(ctx, times)?;
         match source.read(ctx, &mut buffer[length..]).await? {
             0 => break,
             read => length += read,

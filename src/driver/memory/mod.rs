@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::context::{Context, Monotonic};
+use crate::io::Clock;
+use crate::io::clock::SystemClock;
 use crate::model::{
     ArtifactInfo, ByteRange, ContainerInfo, ContainerName, ContainerPage, ContainerQuery, ListPage,
     ListQuery, PartInfo, PartPage, PartQuery, UploadId, UploadInfo, UploadPage, UploadQuery,
@@ -26,19 +28,37 @@ use super::{
     Source, Target, UploadSpec, WriteSpec,
 };
 
-/// Tells the time of a commit, in milliseconds since the epoch.
-type WallClock = Arc<dyn Fn() -> i64 + Send + Sync>;
+/// A clock whose type is forgotten.
+trait Times: Send + Sync {
+    fn now(&self) -> Monotonic;
+    fn wall_ms(&self) -> i64;
+}
+
+impl<C: Clock + Send + Sync> Times for C {
+    fn now(&self) -> Monotonic {
+        Clock::now(self)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        Clock::wall_ms(self)
+    }
+}
+
+/// Refuses to go on for nobody.
+fn alive(ctx: &Context, times: &dyn Times) -> Result<(), DriverError> {
+    Ok(ctx.check(times.now())?)
+}
 
 /// Keeps artifacts in memory. Clones share them, on whatever core they are.
 #[derive(Clone)]
 pub struct MemoryDriver {
     state: Arc<Mutex<State>>,
-    wall_ms: WallClock,
+    times: Arc<dyn Times>,
 }
 
 impl Default for MemoryDriver {
     fn default() -> Self {
-        Self::with_clock(|| jiff::Timestamp::now().as_millisecond())
+        Self::with_clock(SystemClock)
     }
 }
 
@@ -55,11 +75,10 @@ impl MemoryDriver {
         Self::default()
     }
 
-    /// An empty store that takes the time of its commits from `wall_ms`, in milliseconds since the
-    /// epoch.
+    /// An empty store on this clock.
     #[must_use]
-    pub fn with_clock(wall_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self { state: Arc::default(), wall_ms: Arc::new(wall_ms) }
+    pub fn with_clock(clock: impl Clock + Send + Sync) -> Self {
+        Self { state: Arc::default(), times: Arc::new(clock) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -73,7 +92,7 @@ impl MemoryDriver {
         name: &ContainerName,
         step: impl FnOnce(&mut Container) -> Result<T, DriverError>,
     ) -> Result<T, DriverError> {
-        alive(ctx)?;
+        alive(ctx, &*self.times)?;
         step(self.lock().container(ctx.tenant(), name)?)
     }
 
@@ -91,11 +110,6 @@ impl MemoryDriver {
     }
 }
 
-/// Refuses to go on for nobody. There is nothing slow here, so that the deadline is left to others.
-fn alive(ctx: &Context) -> Result<(), DriverError> {
-    Ok(ctx.check(Monotonic(0))?)
-}
-
 impl Driver for MemoryDriver {
     type Open = MemoryOpen;
 
@@ -108,8 +122,8 @@ impl Driver for MemoryDriver {
         ctx: &Context,
         name: &ContainerName,
     ) -> Result<(), DriverError> {
-        alive(ctx)?;
-        let created_ms = (self.wall_ms)();
+        alive(ctx, &*self.times)?;
+        let created_ms = self.times.wall_ms();
         self.lock().create_container(ctx.tenant(), name, created_ms)
     }
 
@@ -128,7 +142,7 @@ impl Driver for MemoryDriver {
         ctx: &Context,
         name: &ContainerName,
     ) -> Result<(), DriverError> {
-        alive(ctx)?;
+        alive(ctx, &*self.times)?;
         self.lock().delete_container(ctx.tenant(), name)
     }
 
@@ -137,7 +151,7 @@ impl Driver for MemoryDriver {
         ctx: &Context,
         query: &ContainerQuery,
     ) -> Result<ContainerPage, DriverError> {
-        alive(ctx)?;
+        alive(ctx, &*self.times)?;
         Ok(listing::containers(self.lock().containers_of(ctx.tenant()), query))
     }
 
@@ -149,8 +163,8 @@ impl Driver for MemoryDriver {
         source: &mut S,
     ) -> Result<WriteReceipt, DriverError> {
         self.on_container(ctx, target.container, |_| Ok(()))?;
-        let (body, digests) = body::take(ctx, source).await?;
-        let modified_ms = (self.wall_ms)();
+        let (body, digests) = body::take(ctx, &*self.times, source).await?;
+        let modified_ms = self.times.wall_ms();
         self.on_container(ctx, target.container, |container| {
             decide(spec.condition, container.current(target.key.as_str()))?;
             let info = ArtifactInfo {
@@ -168,8 +182,9 @@ impl Driver for MemoryDriver {
 
     async fn open(&self, ctx: &Context, target: Target<'_>) -> Result<MemoryOpen, DriverError> {
         self.on_container(ctx, target.container, |container| {
-            let artifact = container.current(target.key.as_str());
-            artifact.cloned().map(MemoryOpen).ok_or(DriverError::NoSuchArtifact)
+            let artifact = container.current(target.key.as_str()).cloned();
+            let open = |artifact| MemoryOpen { artifact, times: Arc::clone(&self.times) };
+            artifact.map(open).ok_or(DriverError::NoSuchArtifact)
         })
     }
 
@@ -204,8 +219,8 @@ impl Driver for MemoryDriver {
         target: Target<'_>,
         spec: UploadSpec,
     ) -> Result<UploadId, DriverError> {
-        alive(ctx)?;
-        let created_ms = (self.wall_ms)();
+        alive(ctx, &*self.times)?;
+        let created_ms = self.times.wall_ms();
         let info = UploadInfo { metadata: spec.metadata, checksum: spec.checksum, created_ms };
         let mut state = self.lock();
         let id = state.next_upload_id(created_ms);
@@ -232,13 +247,13 @@ impl Driver for MemoryDriver {
         source: &mut S,
     ) -> Result<PartInfo, DriverError> {
         self.on_upload(ctx, target, upload, |_| Ok(()))?;
-        let (body, digests) = body::take(ctx, source).await?;
+        let (body, digests) = body::take(ctx, &*self.times, source).await?;
         let info = PartInfo {
             number,
             size: body.size(),
             etag: digests.etag,
             checksum: digests.checksum,
-            modified_ms: (self.wall_ms)(),
+            modified_ms: self.times.wall_ms(),
         };
         self.on_upload(ctx, target, upload, |upload| {
             upload.parts.insert(number, Part { info: info.clone(), body });
@@ -253,7 +268,7 @@ impl Driver for MemoryDriver {
         upload: UploadId,
         completion: &Completion<'_>,
     ) -> Result<WriteReceipt, DriverError> {
-        let modified_ms = (self.wall_ms)();
+        let modified_ms = self.times.wall_ms();
         let key = target.key.as_str();
         self.on_container(ctx, target.container, |container| {
             if let Some(receipt) = container.receipt_of_completion(key, upload) {
@@ -309,25 +324,28 @@ impl Driver for MemoryDriver {
 }
 
 /// One version of an artifact; it lives as long as this does.
-#[derive(Clone, Debug)]
-pub struct MemoryOpen(Arc<Artifact>);
+#[derive(Clone)]
+pub struct MemoryOpen {
+    artifact: Arc<Artifact>,
+    times: Arc<dyn Times>,
+}
 
 impl OpenArtifact for MemoryOpen {
     type Reader = MemoryReader;
 
     fn info(&self) -> &ArtifactInfo {
-        &self.0.info
+        &self.artifact.info
     }
 
     fn part_count(&self) -> Option<u16> {
-        let completed = self.0.completed.as_ref()?;
+        let completed = self.artifact.completed.as_ref()?;
         u16::try_from(completed.part_sizes.len()).ok()
     }
 
     async fn part(&self, ctx: &Context, number: u16) -> Result<Option<ByteRange>, DriverError> {
-        alive(ctx)?;
-        let Some(completed) = &self.0.completed else {
-            return Ok((number == 1).then(|| ByteRange::whole(self.0.info.size)));
+        alive(ctx, &*self.times)?;
+        let Some(completed) = &self.artifact.completed else {
+            return Ok((number == 1).then(|| ByteRange::whole(self.artifact.info.size)));
         };
         let walked = completed.part_sizes.iter().zip(1..).try_fold(0, |offset, (size, at)| {
             if at == number {
@@ -340,20 +358,21 @@ impl OpenArtifact for MemoryOpen {
     }
 
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<MemoryReader, DriverError> {
-        alive(ctx)?;
-        Ok(MemoryReader { pieces: self.0.body.range(range).into_iter() })
+        alive(ctx, &*self.times)?;
+        let pieces = self.artifact.body.range(range).into_iter();
+        Ok(MemoryReader { pieces, times: self.times })
     }
 }
 
 /// Yields the pieces of a range.
-#[derive(Debug)]
 pub struct MemoryReader {
     pieces: std::vec::IntoIter<Bytes>,
+    times: Arc<dyn Times>,
 }
 
 impl Reader for MemoryReader {
     async fn next(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
-        alive(ctx)?;
+        alive(ctx, &*self.times)?;
         Ok(self.pieces.next().map(Chunk::Memory))
     }
 }

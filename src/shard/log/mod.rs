@@ -4,6 +4,14 @@
 //! [`SEGMENT_LENGTH`] bytes. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
 //! Records are opaque here: what their `meta` and `body` mean is the index's business.
 
+pub mod format;
+mod probe;
+mod reader;
+pub mod replay;
+mod segments;
+mod walk;
+pub mod writer;
+
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -23,6 +31,20 @@ pub struct LogId {
 /// A log segment, unique in the data folder and never used again, also when its file is recycled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentId(pub u64);
+
+/// The exact end of a segment that was never sealed, as recovery found it: whatever lies behind it
+/// in the file was never acknowledged and is not part of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Which log.
+    pub log: LogId,
+    /// Which segment of it.
+    pub segment: u64,
+    /// Offset in the segment file of the first byte after the last frame.
+    pub offset: u32,
+    /// The last batch of the log that lies in this segment or before it.
+    pub batch: u64,
+}
 
 /// A record to be written.
 #[derive(Clone, Debug)]
@@ -86,6 +108,18 @@ impl Layout {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// The file of a log segment.
+    #[must_use]
+    pub fn segment_path(&self, segment: u64) -> PathBuf {
+        self.root.join("log").join(format!("{segment:016x}.log"))
+    }
+
+    /// The keys of a log segment that recovery found unsealed, beside it.
+    #[must_use]
+    pub fn keys_path(&self, segment: u64) -> PathBuf {
+        self.root.join("log").join(format!("{segment:016x}.keys"))
     }
 
     /// Data segments and artifacts with a file of their own.

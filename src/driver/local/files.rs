@@ -1,0 +1,53 @@
+//! Open segments of one core, for reading.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use crate::io::{Disk, OpenOptions};
+
+/// Most files that are kept open.
+const OPEN_MAX: usize = 256;
+
+/// Keeps segments open while they are in use.
+pub(super) struct Files<D: Disk> {
+    disk: D,
+    open: RefCell<HashMap<u64, D::File>>,
+}
+
+impl<D: Disk> Files<D> {
+    pub(super) fn new(disk: D) -> Self {
+        Self { disk, open: RefCell::default() }
+    }
+
+    /// The segment's file, opened if need be. The caller has pinned what it read in the index.
+    pub(super) async fn get(
+        &self,
+        id: u64,
+        path: impl FnOnce() -> std::path::PathBuf,
+    ) -> io::Result<D::File> {
+        if let Some(file) = self.open.borrow().get(&id) {
+            return Ok(file.clone());
+        }
+        let file = open(&self.disk, &path()).await?;
+        let mut known = self.open.borrow_mut();
+        if known.len() >= OPEN_MAX
+            && let Some(any) = known.keys().next().copied()
+        {
+            known.remove(&any);
+        }
+        known.insert(id, file.clone());
+        Ok(file)
+    }
+
+    /// Closes those that are of no use any more, so that their space is freed.
+    pub(super) fn close_if(&self, gone: impl Fn(u64) -> bool) {
+        self.open.borrow_mut().retain(|id, _| !gone(*id));
+    }
+}
+
+/// Opens a file for reading past the page cache.
+pub(super) async fn open<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
+    disk.open(path, OpenOptions { direct: true, ..OpenOptions::default() }).await
+}

@@ -1,0 +1,269 @@
+//! Reading: a look-up in the index, without asking anybody, and then the bytes, verified.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::pieces::Pieces;
+use super::{Core, files};
+use crate::context::Context;
+use crate::driver::{Chunk, DriverError, OpenArtifact, Reader, Target};
+use crate::io::{Clock, Disk, DiskFile};
+use crate::model::{ArtifactInfo, ByteRange, Metadata};
+use crate::shard::data::{self, FileName};
+use crate::shard::extent::block_crc;
+use crate::shard::index::key;
+use crate::shard::index::parts::{self, Part};
+use crate::shard::index::value::{Artifact, Content, Location, PartList, StoredMetadata};
+use crate::shard::log::Place;
+use crate::shard::pins::Pin;
+
+/// An open artifact of the local driver. What it refers to is not freed while it lives.
+pub struct LocalOpen<D: Disk, C: Clock> {
+    core: Rc<Core<D, C>>,
+    pin: Pin,
+    info: ArtifactInfo,
+    content: Content,
+    parts: RefCell<Option<Rc<[Part]>>>,
+}
+
+/// Yields the bytes of a range, verified.
+pub struct LocalReader<D: Disk, C: Clock> {
+    core: Rc<Core<D, C>>,
+    _pin: Pin,
+    spans: VecDeque<Span>,
+    pieces: Option<Pieces<D, C>>,
+}
+
+/// A range of what lies in one place.
+struct Span {
+    location: Location,
+    size: u64,
+    range: ByteRange,
+}
+
+/// What a look-up takes out of the index.
+struct Found {
+    info: ArtifactInfo,
+    metadata: Option<(Place, u32)>,
+    content: Content,
+}
+
+/// Opens the current version of an artifact.
+pub(super) async fn open<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    ctx: &Context,
+    target: Target<'_>,
+) -> Result<LocalOpen<D, C>, DriverError> {
+    let (pin, mut found) = core.in_index(ctx, || {
+        let pin = core.pins.pin();
+        let (shard, container) = core.container(ctx, target.container)?;
+        let stem = key::artifact(container.id, target.key.as_bytes());
+        let map = core.shared.index.shard(shard);
+        let found = map.get(&stem, |sequence, entry| {
+            let artifact = Artifact::decode(shard, sequence, entry.place, &entry.value)?;
+            let (metadata, later) = metadata_here(artifact.metadata)?;
+            let content = artifact.content;
+            Some(Found { info: artifact.info(metadata), metadata: later, content })
+        });
+        let found = found.ok_or(DriverError::NoSuchArtifact)?.ok_or(DriverError::Corrupt)?;
+        Ok((pin, found))
+    })?;
+    if let Some((place, crc)) = found.metadata {
+        found.info.metadata = core.read_metadata(ctx, place, crc).await?;
+    }
+    let Found { info, content, .. } = found;
+    Ok(LocalOpen { core: Rc::clone(core), pin, info, content, parts: RefCell::default() })
+}
+
+/// The metadata if it is at hand, else where it lies; `None` if it is malformed.
+#[expect(clippy::type_complexity, reason = "a place and its checksum")]
+pub(super) fn metadata_here(
+    stored: StoredMetadata<'_>,
+) -> Option<(Metadata, Option<(Place, u32)>)> {
+    match stored {
+        StoredMetadata::Here(bytes) => Some((Metadata::from_encoded(bytes)?, None)),
+        StoredMetadata::InLog { place, crc } => Some((Metadata::default(), Some((place, crc)))),
+    }
+}
+
+impl<D: Disk, C: Clock> Core<D, C> {
+    pub(super) async fn read_metadata(
+        &self,
+        ctx: &Context,
+        place: Place,
+        crc: u32,
+    ) -> Result<Metadata, DriverError> {
+        let bytes = self.read_log(ctx, place).await?;
+        let intact = crc_fast::crc32_iscsi(&bytes) == crc;
+        let metadata = intact.then(|| Metadata::from_encoded(&bytes)).flatten();
+        metadata.ok_or(DriverError::Corrupt)
+    }
+
+    /// The bytes of an inline artifact or part, from the cache or verified.
+    async fn read_inline(
+        &self,
+        ctx: &Context,
+        place: Place,
+        id: u64,
+        crc: u32,
+    ) -> Result<Bytes, DriverError> {
+        if let Some(bytes) = self.cache.get(id) {
+            ctx.trace().cache_hit.set(true);
+            return Ok(bytes);
+        }
+        let bytes = self.read_log(ctx, place).await?;
+        if block_crc(id, &bytes) != crc {
+            return Err(DriverError::Corrupt);
+        }
+        self.cache.insert(id, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// The parts of an artifact. The caller has pinned it.
+    pub(super) async fn read_parts(
+        &self,
+        ctx: &Context,
+        list: PartList,
+    ) -> Result<Vec<Part>, DriverError> {
+        let bytes = self.read_log(ctx, list.place).await?;
+        let intact = crc_fast::crc32_iscsi(&bytes) == list.crc;
+        let parts = intact.then(|| parts::decode(&bytes)).flatten();
+        parts.ok_or(DriverError::Corrupt)
+    }
+
+    /// Bytes of a log segment, not verified, in memory of their own.
+    async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
+        if place.length == 0 {
+            return Ok(Bytes::new());
+        }
+        let layout = self.shared.volume.layout();
+        let opening = self.logs.get(place.segment, || layout.segment_path(place.segment));
+        let file = self.on_disk(ctx, opening).await?;
+        let (offset, length) = (place.offset as usize, place.length as usize);
+        let start = offset - offset % crate::io::buffer::ALIGNMENT;
+        let buffer = self.pool.take_wait(ctx, offset + length - start).await?;
+        let (mut buffer, lease) = buffer.into_inner();
+        buffer.set_length((offset + length - start).next_multiple_of(crate::io::buffer::ALIGNMENT));
+        let (read, buffer) = self.on_disk(ctx, file.read_at(buffer, start as u64)).await;
+        let read = read?;
+        let bytes = buffer[..read].get(offset - start..offset - start + length);
+        let bytes = bytes.map(Bytes::copy_from_slice);
+        drop(crate::io::pool::PooledBuffer::from((buffer, lease)));
+        bytes.ok_or(DriverError::Corrupt)
+    }
+}
+
+impl<D: Disk, C: Clock> LocalOpen<D, C> {
+    async fn parts(&self, ctx: &Context, list: PartList) -> Result<Rc<[Part]>, DriverError> {
+        if let Some(parts) = &*self.parts.borrow() {
+            return Ok(Rc::clone(parts));
+        }
+        let parts: Rc<[Part]> = self.core.read_parts(ctx, list).await?.into();
+        self.parts.replace(Some(Rc::clone(&parts)));
+        Ok(parts)
+    }
+}
+
+impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
+    type Reader = LocalReader<D, C>;
+
+    fn info(&self) -> &ArtifactInfo {
+        &self.info
+    }
+
+    fn part_count(&self) -> Option<u16> {
+        match self.content {
+            Content::Whole(_) => None,
+            Content::Composite(list) => Some(list.count),
+        }
+    }
+
+    async fn part(&self, ctx: &Context, number: u16) -> Result<Option<ByteRange>, DriverError> {
+        self.core.check(ctx)?;
+        let Content::Composite(list) = self.content else {
+            return Ok((number == 1).then(|| ByteRange::whole(self.info.size)));
+        };
+        let parts = self.parts(ctx, list).await?;
+        let Some(at) = usize::from(number).checked_sub(1).filter(|at| *at < parts.len()) else {
+            return Ok(None);
+        };
+        let offset = parts[..at].iter().map(|part| part.size).sum();
+        Ok(Some(ByteRange { offset, length: parts[at].size }))
+    }
+
+    async fn read(self, ctx: &Context, range: ByteRange) -> Result<Self::Reader, DriverError> {
+        self.core.check(ctx)?;
+        let spans = match self.content {
+            Content::Whole(location) => {
+                VecDeque::from([Span { location, size: self.info.size, range }])
+            }
+            Content::Composite(list) => spans(&self.parts(ctx, list).await?, range),
+        };
+        Ok(LocalReader { core: self.core, _pin: self.pin, spans, pieces: None })
+    }
+}
+
+/// The pieces of parts that a range covers.
+fn spans(parts: &[Part], range: ByteRange) -> VecDeque<Span> {
+    let mut spans = VecDeque::new();
+    let mut start = 0;
+    for part in parts {
+        let end = start + part.size;
+        let (first, last) = (range.offset.max(start), range.end().min(end));
+        if first < last {
+            let range = ByteRange { offset: first - start, length: last - first };
+            spans.push_back(Span { location: part.location, size: part.size, range });
+        }
+        start = end;
+    }
+    spans
+}
+
+impl<D: Disk, C: Clock> LocalReader<D, C> {
+    async fn begin(&mut self, ctx: &Context, span: Span) -> Result<Option<Bytes>, DriverError> {
+        let layout = self.core.shared.volume.layout();
+        let (file, base, id) = match span.location {
+            Location::Inline { place, id, crc } => {
+                let bytes = self.core.read_inline(ctx, place, id, crc).await?;
+                let first = usize::try_from(span.range.offset).unwrap_or(usize::MAX);
+                let last = usize::try_from(span.range.end()).unwrap_or(usize::MAX);
+                let whole = last <= bytes.len();
+                return whole.then(|| Some(bytes.slice(first..last))).ok_or(DriverError::Corrupt);
+            }
+            Location::Extent { segment, offset, id } => {
+                let path = || data::path(layout, FileName::Segment(segment));
+                (self.core.segments.get(segment, path).await?, offset, id)
+            }
+            Location::OwnFile { id } => {
+                let path = data::path(layout, FileName::OwnFile(id));
+                (files::open(&self.core.disk, &path).await?, 0, id)
+            }
+        };
+        let extent = super::pieces::Extent { file, base, id, size: span.size };
+        self.pieces = Some(Pieces::new(Rc::clone(&self.core), extent, span.range));
+        Ok(None)
+    }
+}
+
+impl<D: Disk, C: Clock> Reader for LocalReader<D, C> {
+    async fn next(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
+        loop {
+            self.core.check(ctx)?;
+            if let Some(pieces) = &mut self.pieces {
+                if let Some(bytes) = pieces.next(ctx).await? {
+                    return Ok(Some(Chunk::Memory(bytes)));
+                }
+                self.pieces = None;
+            }
+            let Some(span) = self.spans.pop_front() else { return Ok(None) };
+            if span.range.length > 0
+                && let Some(bytes) = self.begin(ctx, span).await?
+            {
+                return Ok(Some(Chunk::Memory(bytes)));
+            }
+        }
+    }
+}

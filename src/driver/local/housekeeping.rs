@@ -1,0 +1,180 @@
+//! Gives space back: unlinks what is dead and recycles log segments of which nothing is live.
+//!
+//! What is freed has been out of the index for as long as any reader that may have found it. Log segments go in the
+//! order of their logs only, the logs of earlier starts first, so that no tombstone goes before the older records
+//! of its key.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use super::Core;
+use crate::context::Context;
+use crate::driver::DriverError;
+use crate::io::{Clock, Disk};
+use crate::model::TenantId;
+use crate::shard::commit::Request;
+use crate::shard::data::{self, FileName};
+use crate::shard::index::value::{Location, PartList};
+use crate::shard::log::replay::SegmentRef;
+use crate::shard::segments::Garbage;
+
+/// How often to look.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// Most of what is looked at before others have a turn.
+const STEPS_MAX: usize = 256;
+
+/// Something to be freed once no reader can use it any more.
+enum Condemned {
+    File(FileName),
+    LogSegment(u64),
+}
+
+struct Housekeeper {
+    /// With the epoch's stamp.
+    condemned: VecDeque<(u64, Condemned)>,
+    /// Log segments of earlier starts that are left, in their order. Core 0 keeps them.
+    old_logs: VecDeque<u64>,
+    keep_logs: bool,
+}
+
+/// Keeps house on one core until the driver stops.
+pub(super) async fn run<D: Disk, C: Clock>(
+    core: Weak<Core<D, C>>,
+    clock: C,
+    number: usize,
+    segments: Vec<SegmentRef>,
+    damaged: bool,
+) {
+    let old_logs = segments.iter().map(|segment| segment.segment);
+    let mut keeper = Housekeeper {
+        condemned: VecDeque::new(),
+        old_logs: if number == 0 { old_logs.collect() } else { VecDeque::new() },
+        keep_logs: damaged,
+    };
+    if number == 0
+        && let Some(core) = core.upgrade()
+    {
+        core.shared.set_old_logs(keeper.old_logs.len());
+    }
+    loop {
+        clock.sleep(PERIOD).await;
+        let Some(core) = core.upgrade().filter(|core| !core.stopping.get()) else { return };
+        keeper.collect(&core).await;
+        keeper.condemn_logs(&core);
+        keeper.free(&core).await;
+        let segments = &core.shared.segments;
+        core.logs.close_if(|id| !segments.has_log(id));
+        core.segments.close_if(|id| !segments.has_data(id));
+    }
+}
+
+impl Housekeeper {
+    /// Takes up what has become garbage.
+    async fn collect<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
+        let mut files = Vec::new();
+        for _ in 0..STEPS_MAX {
+            match core.shared.segments.next_garbage() {
+                None => break,
+                Some(Garbage::OwnFile(id)) => files.push(FileName::OwnFile(id)),
+                Some(Garbage::DataSegment(id)) => files.push(FileName::Segment(id)),
+                Some(Garbage::Composite(list)) => {
+                    if let Err(error) = release_parts(core, list).await {
+                        // The next start sweeps what it referred to.
+                        tracing::error!(%error, "the parts of a dead artifact are not freed");
+                    }
+                }
+            }
+        }
+        if !files.is_empty() {
+            let stamp = core.shared.epochs.stamp();
+            self.condemned.extend(files.into_iter().map(|file| (stamp, Condemned::File(file))));
+        }
+    }
+
+    /// Looks for log segments that may go.
+    fn condemn_logs<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
+        if self.keep_logs {
+            return;
+        }
+        let shared = &core.shared;
+        let mut dead = Vec::new();
+        while let Some(first) = self.old_logs.front().copied()
+            && shared.segments.live_records(first) == 0
+        {
+            dead.push(first);
+            self.old_logs.pop_front();
+        }
+        if shared.old_logs() == 0 {
+            dead.extend(shared.take_dead_logs(core.core));
+        }
+        if !dead.is_empty() {
+            let stamp = shared.epochs.stamp();
+            let dead = dead.into_iter().map(|segment| (stamp, Condemned::LogSegment(segment)));
+            self.condemned.extend(dead);
+        }
+    }
+
+    /// Frees what no reader can use any more.
+    async fn free<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
+        while let Some((stamp, _)) = self.condemned.front()
+            && core.shared.epochs.is_free(*stamp)
+            && let Some((_, condemned)) = self.condemned.pop_front()
+        {
+            match condemned {
+                Condemned::File(name) => unlink(core, name).await,
+                Condemned::LogSegment(segment) => {
+                    let retire = Request::Retire(segment);
+                    let shard = shard_of_core(core.core);
+                    // Refused only when we stop; the next start finds it dead.
+                    let retired = core.shared.commit(shard, retire, &core.clock, |_| ()).await;
+                    if retired.is_ok() && self.is_old(core, segment) {
+                        core.shared.set_old_logs(core.shared.old_logs() - 1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_old<D: Disk, C: Clock>(&self, core: &Rc<Core<D, C>>, segment: u64) -> bool {
+        segment >> 32 < u64::from(core.shared.volume.start())
+    }
+}
+
+/// A shard that this core owns: shards are dealt out in turn.
+fn shard_of_core(core: usize) -> u8 {
+    u8::try_from(core).unwrap_or_default()
+}
+
+async fn unlink<D: Disk, C: Clock>(core: &Rc<Core<D, C>>, name: FileName) {
+    let path = data::path(core.shared.volume.layout(), name);
+    if let FileName::Segment(id) = name {
+        core.shared.segments.forget_data(id);
+    }
+    match core.disk.remove(&path).await {
+        Ok(()) => (),
+        // It was never made: its upload failed early.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+        Err(error) => tracing::warn!(path = %path.display(), %error, "dead data stays"),
+    }
+}
+
+/// Gives back what an artifact completed from parts referred to.
+async fn release_parts<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    list: PartList,
+) -> Result<(), DriverError> {
+    let ctx = Context::internal(TenantId::DEFAULT);
+    let parts = core.read_parts(&ctx, list).await?;
+    let segments = &core.shared.segments;
+    for part in parts {
+        match part.location {
+            Location::Inline { place, .. } => segments.release_record(place),
+            location => segments.release(location, part.size),
+        }
+    }
+    segments.release_record(list.place);
+    Ok(())
+}

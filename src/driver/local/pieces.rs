@@ -1,0 +1,203 @@
+//! Reads a range of an extent: some pieces ahead, past the page cache, verified block by block before it is shown.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesOrdered;
+
+use super::Core;
+use crate::context::Context;
+use crate::driver::DriverError;
+use crate::io::pool::PooledBuffer;
+use crate::io::{Clock, Disk, DiskFile};
+use crate::model::ByteRange;
+use crate::shard::extent::{
+    BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, page_count,
+};
+
+/// Largest piece, in bytes.
+const PIECE_MAX: usize = 1 << 20;
+
+/// Pieces in flight while memory is plenty.
+const AHEAD: usize = 2;
+
+/// Most pages of the table that are read at once.
+const PAGES_MAX: u64 = 16;
+
+/// Where an extent lies.
+pub(super) struct Extent<F> {
+    pub(super) file: F,
+    pub(super) base: u64,
+    pub(super) id: u64,
+    pub(super) size: u64,
+}
+
+/// Yields a range of an extent.
+pub(super) struct Pieces<D: Disk, C: Clock> {
+    core: Rc<Core<D, C>>,
+    extent: Extent<D::File>,
+    range: ByteRange,
+    /// The next byte to be asked for; on a block.
+    next: u64,
+    /// One past the last byte to be asked for.
+    end: u64,
+    in_flight: FuturesOrdered<LocalBoxFuture<'static, Piece>>,
+    /// Offset and length of the pieces in flight, in order.
+    asked: VecDeque<(u64, usize)>,
+    /// The first of `asked`, if it was met while something else was awaited.
+    arrived: Option<Piece>,
+    /// Checksums of blocks from `first_block` on.
+    table: Vec<u32>,
+    first_block: u64,
+}
+
+struct Piece {
+    read: io::Result<usize>,
+    buffer: PooledBuffer,
+}
+
+impl<D: Disk, C: Clock> Pieces<D, C> {
+    pub(super) fn new(core: Rc<Core<D, C>>, extent: Extent<D::File>, range: ByteRange) -> Self {
+        let block = BLOCK as u64;
+        Self {
+            next: range.offset - range.offset % block,
+            end: range.end().next_multiple_of(block).min(extent.size),
+            core,
+            extent,
+            range,
+            in_flight: FuturesOrdered::new(),
+            asked: VecDeque::new(),
+            arrived: None,
+            table: Vec::new(),
+            first_block: 0,
+        }
+    }
+
+    /// The next bytes, verified; `None` after the last.
+    pub(super) async fn next(&mut self, ctx: &Context) -> Result<Option<Bytes>, DriverError> {
+        self.ask(ctx).await?;
+        let Some(&(offset, length)) = self.asked.front() else { return Ok(None) };
+        let core = Rc::clone(&self.core);
+        self.load_table(ctx, offset, length).await?;
+        let piece = core.on_disk(ctx, self.first()).await;
+        let Some(piece) = piece else { return Ok(None) };
+        self.asked.pop_front();
+        if piece.read? < length {
+            return Err(DriverError::Corrupt);
+        }
+        self.verify(offset, &piece.buffer[..length])?;
+        let bytes = Bytes::from_owner(piece.buffer);
+        let first = self.range.offset.saturating_sub(offset);
+        let last = (self.range.end() - offset).min(length as u64);
+        Ok(Some(bytes.slice(in_memory(first)..in_memory(last))))
+    }
+
+    /// Keeps reads in flight: one always, more while memory is plenty.
+    async fn ask(&mut self, ctx: &Context) -> Result<(), DriverError> {
+        while self.next < self.end && self.asked.len() < AHEAD {
+            let left = in_memory(data_length(self.end) - self.next);
+            let plenty = self.core.has_plenty();
+            let ahead = if plenty { self.core.pool.take(left.min(PIECE_MAX)) } else { None };
+            let buffer = match ahead {
+                Some(buffer) => buffer,
+                None if self.asked.is_empty() => {
+                    self.core.pool.take_wait(ctx, left.min(BLOCK)).await?
+                }
+                None => break,
+            };
+            self.read_into(buffer);
+        }
+        Ok(())
+    }
+
+    fn read_into(&mut self, buffer: PooledBuffer) {
+        let blocks = (buffer.capacity() / BLOCK * BLOCK) as u64;
+        // A buffer of less than a block is the last of the extent.
+        let blocks = if blocks == 0 { BLOCK as u64 } else { blocks };
+        let length = blocks.min(self.end - self.next);
+        let offset = self.extent.base + self.next;
+        let file = self.extent.file.clone();
+        self.asked.push_back((self.next, in_memory(length)));
+        self.next += length;
+        self.in_flight.push_back(Box::pin(async move {
+            let (mut memory, lease) = buffer.into_inner();
+            memory.set_length(in_memory(data_length(length)));
+            let (read, memory) = file.read_at(memory, offset).await;
+            Piece { read, buffer: (memory, lease).into() }
+        }));
+    }
+
+    async fn first(&mut self) -> Option<Piece> {
+        match self.arrived.take() {
+            Some(piece) => Some(piece),
+            None => self.in_flight.next().await,
+        }
+    }
+
+    /// Loads the checksums of a piece, and of what follows it, unless they are at hand.
+    async fn load_table(
+        &mut self,
+        ctx: &Context,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), DriverError> {
+        let first = offset / BLOCK as u64;
+        let last = (offset + length as u64).div_ceil(BLOCK as u64);
+        if first >= self.first_block && last <= self.first_block + self.table.len() as u64 {
+            return Ok(());
+        }
+        self.start_reading().await;
+        let size = self.extent.size;
+        let first_page = first / PAGE_ENTRIES;
+        let wanted = self.end.div_ceil(BLOCK as u64).div_ceil(PAGE_ENTRIES);
+        let pages = (wanted.min(page_count(size)) - first_page).min(PAGES_MAX);
+        let buffer = self.core.pool.take_wait(ctx, in_memory(pages) * PAGE).await?;
+        let (mut memory, lease) = buffer.into_inner();
+        memory.set_length(in_memory(pages) * PAGE);
+        let at = self.extent.base + data_length(size) + first_page * PAGE as u64;
+        let reading = self.extent.file.read_at(memory, at);
+        let (read, memory) = self.core.on_disk(ctx, reading).await;
+        let memory = PooledBuffer::from((memory, lease));
+        let read = read?;
+        self.table.clear();
+        self.first_block = first_page * PAGE_ENTRIES;
+        for (number, page) in (first_page..).zip(memory[..read].chunks(PAGE)) {
+            let entries = decode_page(self.extent.id, number, page).ok_or(DriverError::Corrupt)?;
+            self.table.extend(entries);
+        }
+        Ok(())
+    }
+
+    /// Hands the reads to the kernel before something else is awaited.
+    async fn start_reading(&mut self) {
+        poll_fn(|context| {
+            if self.arrived.is_none()
+                && let Poll::Ready(Some(piece)) = self.in_flight.poll_next_unpin(context)
+            {
+                self.arrived = Some(piece);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn verify(&self, offset: u64, bytes: &[u8]) -> Result<(), DriverError> {
+        let first = in_memory(offset / BLOCK as u64 - self.first_block);
+        let expected = self.table.get(first..).unwrap_or_default();
+        let mut blocks = bytes.chunks(BLOCK).zip(expected);
+        let verified = bytes.len().div_ceil(BLOCK) <= expected.len()
+            && blocks.all(|(block, crc)| block_crc(self.extent.id, block) == *crc);
+        if verified { Ok(()) } else { Err(DriverError::Corrupt) }
+    }
+}
+
+/// A number of bytes or pages that are in memory, or are to be.
+fn in_memory(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,355 @@
+//! Takes bodies in: small ones into memory for the log, large ones to the disk as they arrive.
+//!
+//! Memory: an upload waits once for a small working set, before it asks its source for anything. More it takes only
+//! while there is plenty, and large buffers only while its source fills them quickly, so that a slow client never
+//! holds a large, mostly empty one.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use super::Core;
+use crate::context::Context;
+use crate::driver::{BodyError, DriverError, Source};
+use crate::io::budget::Reservation;
+use crate::io::pool::{PATIENCE, PooledBuffer};
+use crate::io::{Clock, Disk, DiskFile};
+use crate::model::Digests;
+use crate::shard::commit::{BodyContent, NewBody};
+use crate::shard::data::Sink;
+use crate::shard::extent::{BLOCK, block_crc, data_length, encode_table};
+
+/// Largest body that goes into the log.
+pub(super) const INLINE_MAX: u64 = 32 << 10;
+
+/// Largest body that shares a data segment with others.
+pub(super) const EXTENT_MAX: u64 = 8 << 20;
+
+/// Largest write.
+const PIECE_MAX: usize = 1 << 20;
+
+/// Most writes in flight.
+const WRITES_MAX: usize = 4;
+
+/// A buffer that takes longer than this to fill is followed by a small one.
+const QUICK_NS: u64 = 20_000_000;
+
+/// A body that was taken in, and the memory that it still holds.
+pub(super) struct Taken {
+    pub(super) body: NewBody,
+    _memory: Option<Reservation>,
+}
+
+impl Taken {
+    /// The bytes that go into the log.
+    pub(super) fn inline(&self) -> Option<Bytes> {
+        match &self.body.content {
+            BodyContent::Inline(bytes) => Some(bytes.clone()),
+            BodyContent::Stored(_) => None,
+        }
+    }
+}
+
+impl<D: Disk, C: Clock> Core<D, C> {
+    /// Whether memory may be spent on speed.
+    pub(super) fn has_plenty(&self) -> bool {
+        let budget = self.pool.budget();
+        budget.in_use() < budget.total() / 2
+    }
+
+    /// Pulls a body to its end and checks its promises. What goes to the disk is durable on return.
+    pub(super) async fn take_body<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+    ) -> Result<Taken, DriverError> {
+        match source.size() {
+            Some(size) if size <= INLINE_MAX => self.take_inline(ctx, source, size).await,
+            Some(size) => {
+                let buffer = self.pool.take_wait(ctx, BLOCK).await?;
+                let sink = if size <= EXTENT_MAX {
+                    self.on_disk(ctx, self.data.extent(size)).await?
+                } else {
+                    self.on_disk(ctx, self.data.own_file(Some(size))).await?
+                };
+                self.write(ctx, source, sink, Filled { buffer, length: 0, ended: false }).await
+            }
+            None => self.take_unsized(ctx, source).await,
+        }
+    }
+
+    async fn take_inline<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+        size: u64,
+    ) -> Result<Taken, DriverError> {
+        let memory = self.pool.budget().reserve(size.max(1), PATIENCE, &self.clock).await?;
+        let mut bytes = vec![0; in_memory(size)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            self.check(ctx)?;
+            match source.read(ctx, &mut bytes[filled..]).await? {
+                0 => return Err(BodyError::Truncated.into()),
+                count => filled += count,
+            }
+        }
+        self.expect_end(ctx, source).await?;
+        let digests = source.finish(ctx).await?;
+        Ok(inline(bytes.into(), digests, Some(memory)))
+    }
+
+    async fn expect_end<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+    ) -> Result<(), DriverError> {
+        self.check(ctx)?;
+        match source.read(ctx, &mut [0]).await? {
+            0 => Ok(()),
+            // No source does that; the bytes would have no room.
+            _ => Err(BodyError::Truncated.into()),
+        }
+    }
+
+    async fn take_unsized<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+    ) -> Result<Taken, DriverError> {
+        let mut buffer = self.pool.take_wait(ctx, BLOCK).await?;
+        buffer.set_length(BLOCK);
+        let (mut length, mut ended) = (0, false);
+        while !ended && length < BLOCK {
+            self.check(ctx)?;
+            let count = source.read(ctx, &mut buffer[length..]).await?;
+            ended = count == 0;
+            length += count;
+        }
+        if ended && length as u64 <= INLINE_MAX {
+            let digests = source.finish(ctx).await?;
+            return Ok(inline(Bytes::copy_from_slice(&buffer[..length]), digests, None));
+        }
+        let sink = self.on_disk(ctx, self.data.own_file(None)).await?;
+        self.write(ctx, source, sink, Filled { buffer, length, ended }).await
+    }
+
+    /// Writes a body to the disk as it arrives.
+    async fn write<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+        sink: Sink<D::File>,
+        mut filled: Filled,
+    ) -> Result<Taken, DriverError> {
+        let declared = source.size();
+        let mut writer = Writer {
+            core: self,
+            sink: &sink,
+            in_flight: FuturesUnordered::new(),
+            blocks: Vec::new(),
+            offset: 0,
+            failed: None,
+            quick: false,
+        };
+        loop {
+            writer.fill(ctx, source, declared, &mut filled).await?;
+            let Filled { buffer, length, ended } = filled;
+            writer.push(buffer, length)?;
+            if ended {
+                break;
+            }
+            let left = declared.map(|size| in_memory(size - writer.offset));
+            let buffer = writer.next_buffer(ctx, left).await?;
+            filled = Filled { buffer, length: 0, ended: false };
+        }
+        let digests = source.finish(ctx).await?;
+        let size = writer.offset;
+        writer.finish(ctx).await?;
+        let lease = self.on_disk(ctx, self.data.sync(sink)).await?;
+        let content = BodyContent::Stored(lease);
+        Ok(Taken { body: NewBody { size, digests, content }, _memory: None })
+    }
+}
+
+fn inline(bytes: Bytes, digests: Digests, memory: Option<Reservation>) -> Taken {
+    let size = bytes.len() as u64;
+    Taken { body: NewBody { size, digests, content: BodyContent::Inline(bytes) }, _memory: memory }
+}
+
+/// A buffer and how much of it came from the source.
+struct Filled {
+    buffer: PooledBuffer,
+    length: usize,
+    ended: bool,
+}
+
+type Write = LocalBoxFuture<'static, (io::Result<()>, PooledBuffer)>;
+
+/// Writes an extent.
+struct Writer<'w, D: Disk, C: Clock> {
+    core: &'w Core<D, C>,
+    sink: &'w Sink<D::File>,
+    in_flight: FuturesUnordered<Write>,
+    blocks: Vec<u32>,
+    /// Bytes handed to the disk.
+    offset: u64,
+    failed: Option<io::Error>,
+    /// The source filled the last buffer quickly.
+    quick: bool,
+}
+
+impl<D: Disk, C: Clock> Writer<'_, D, C> {
+    /// Fills the buffer, or as much of it as there is, while the writes go on.
+    async fn fill<S: Source>(
+        &mut self,
+        ctx: &Context,
+        source: &mut S,
+        declared: Option<u64>,
+        filled: &mut Filled,
+    ) -> Result<(), DriverError> {
+        let began = self.core.clock.now();
+        let mut room = filled.buffer.capacity();
+        if let Some(size) = declared {
+            room = room.min(in_memory(size - self.offset));
+        }
+        filled.buffer.set_length(room.max(filled.length));
+        while !filled.ended && filled.length < room {
+            self.core.check(ctx)?;
+            let buffer = &mut filled.buffer[filled.length..room];
+            let count = self.while_writing(source.read(ctx, buffer)).await?;
+            filled.length += count;
+            filled.ended = count == 0;
+        }
+        let end = self.offset + filled.length as u64;
+        if declared.is_some_and(|size| filled.ended && end < size) {
+            return Err(BodyError::Truncated.into());
+        }
+        if declared == Some(end) {
+            self.core.expect_end(ctx, source).await?;
+            filled.ended = true;
+        }
+        self.quick = self.core.clock.now().since(began) <= QUICK_NS;
+        self.outcome()
+    }
+
+    /// Awaits something while finished writes return their memory.
+    async fn while_writing<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            while let Poll::Ready(Some(written)) = self.in_flight.poll_next_unpin(context) {
+                self.failed = self.failed.take().or(written.0.err());
+            }
+            future.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn outcome(&mut self) -> Result<(), DriverError> {
+        match self.failed.take() {
+            None => Ok(()),
+            Some(error) => {
+                self.sink.failed();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Hands the buffer's first `length` bytes to the disk. All but the last piece are whole blocks.
+    fn push(&mut self, mut buffer: PooledBuffer, length: usize) -> Result<(), DriverError> {
+        if length == 0 {
+            return self.outcome();
+        }
+        let id = self.sink.id();
+        self.blocks.extend(buffer[..length].chunks(BLOCK).map(|block| block_crc(id, block)));
+        buffer.set_length(length);
+        buffer.pad();
+        self.write_at(buffer, self.offset);
+        self.offset += length as u64;
+        self.outcome()
+    }
+
+    fn write_at(&mut self, buffer: PooledBuffer, offset: u64) {
+        let file = self.sink.file().clone();
+        let offset = self.sink.base() + offset;
+        self.in_flight.push(Box::pin(async move {
+            let (memory, lease) = buffer.into_inner();
+            let (written, memory) = file.write_at(memory, offset).await;
+            (written, (memory, lease).into())
+        }));
+    }
+
+    /// A buffer for what comes next: a large one only for a quick source and while memory is plenty.
+    async fn next_buffer(
+        &mut self,
+        ctx: &Context,
+        left: Option<usize>,
+    ) -> Result<PooledBuffer, DriverError> {
+        let plenty = self.core.has_plenty();
+        let wanted = if self.quick && plenty {
+            left.unwrap_or(PIECE_MAX).clamp(BLOCK, PIECE_MAX)
+        } else {
+            BLOCK
+        };
+        // The write that was just pushed begins only when it is polled.
+        self.while_writing(std::future::ready(())).await;
+        if self.in_flight.len() < WRITES_MAX
+            && (plenty || self.in_flight.is_empty())
+            && let Some(buffer) = self.core.pool.take(wanted).or_else(|| self.core.pool.take(BLOCK))
+        {
+            return Ok(buffer);
+        }
+        while let Some((written, mut buffer)) = self.core.on_disk(ctx, self.in_flight.next()).await
+        {
+            self.failed = self.failed.take().or(written.err());
+            self.outcome()?;
+            if buffer.capacity() <= wanted {
+                buffer.set_length(0);
+                return Ok(buffer);
+            }
+            drop(buffer);
+            if let Some(buffer) = self.core.pool.take(wanted) {
+                return Ok(buffer);
+            }
+        }
+        Ok(self.core.pool.take_wait(ctx, BLOCK).await?)
+    }
+
+    /// Writes the table and waits for all writes.
+    async fn finish(mut self, ctx: &Context) -> Result<(), DriverError> {
+        let mut table = Vec::new();
+        encode_table(self.sink.id(), &self.blocks, &mut table);
+        let mut offset = data_length(self.offset);
+        for pages in table.chunks(BLOCK) {
+            let mut buffer = match self.core.pool.take(pages.len()) {
+                Some(buffer) => buffer,
+                None => {
+                    self.drain(ctx).await?;
+                    self.core.pool.take_wait(ctx, pages.len()).await?
+                }
+            };
+            buffer.extend_from_slice(pages);
+            self.write_at(buffer, offset);
+            offset += pages.len() as u64;
+        }
+        self.drain(ctx).await
+    }
+
+    async fn drain(&mut self, ctx: &Context) -> Result<(), DriverError> {
+        while let Some((written, _)) = self.core.on_disk(ctx, self.in_flight.next()).await {
+            self.failed = self.failed.take().or(written.err());
+        }
+        self.outcome()
+    }
+}
+
+/// A number of bytes that fit the address space, or the most that do.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,200 @@
+//! The one that decides: on each core a loop that takes commits from the mailbox, decides them in queue order, makes
+//! them durable as one frame, publishes them, and answers.
+//!
+//! Nothing is published or answered before its frame is durable, a refusal neither, for it may rest on a record of
+//! the same batch. If the append fails, everybody in the batch is told that the outcome is unknown.
+
+mod apply;
+mod batch;
+mod complete;
+mod request;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub(crate) use request::{
+    Answer, BodyContent, Commit, Committed, NewBody, NewCompletion, NewPart, NewPut, NewUpload,
+    Request, Subject,
+};
+
+use self::batch::{Batch, Later};
+use super::error::ShardError;
+use super::log::Appended;
+use super::log::writer::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogWriter, Urgency};
+use super::shared::{Shared, WriteState};
+use crate::io::{Clock, Disk};
+
+/// One core's commit loop.
+pub(crate) struct Committer<D: Disk, C: Clock> {
+    shared: Arc<Shared>,
+    core: usize,
+    clock: C,
+    log: LogWriter<D>,
+    /// Taken from the mailbox, not yet decided.
+    waiting: VecDeque<Commit>,
+    /// Log segments to be recycled.
+    retiring: Vec<u64>,
+}
+
+/// A decided request, to be answered once the batch is durable.
+type Outcome = (Commit, Result<Answer, ShardError>);
+
+impl<D: Disk, C: Clock> Committer<D, C> {
+    pub(crate) fn new(shared: Arc<Shared>, core: usize, clock: C, log: LogWriter<D>) -> Self {
+        let (waiting, retiring) = (VecDeque::new(), Vec::new());
+        Self { shared, core, clock, log, waiting, retiring }
+    }
+
+    /// Runs until the mailbox is closed and empty, then seals the log.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let mailbox = &shared.mailboxes[self.core];
+            if self.waiting.is_empty() && !mailbox.ready().await {
+                break;
+            }
+            while self.waiting.len() < BATCH_RECORDS_MAX
+                && let Some(commit) = mailbox.try_receive()
+            {
+                self.waiting.push_back(commit);
+            }
+            self.commit_batch().await;
+            self.retire_segments().await;
+        }
+        if self.shared.is_abandoned() {
+            return;
+        }
+        if let Err(error) = self.log.seal().await {
+            tracing::error!(core = self.core, %error, "the log could not be sealed");
+        }
+    }
+
+    /// Decides and commits as many of those that wait as fit one frame.
+    async fn commit_batch(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut batch = Batch::new(&shared, self.clock.wall_ms());
+        let mut outcomes = Vec::with_capacity(self.waiting.len());
+        let (mut records, mut bytes) = (0, 0);
+        while let Some(commit) = self.waiting.pop_front() {
+            let (more_records, more_bytes) = commit.request.size_max();
+            let fits = records + more_records <= BATCH_RECORDS_MAX
+                && bytes + more_bytes <= BATCH_BYTES_MAX;
+            if !outcomes.is_empty() && !fits {
+                self.waiting.push_front(commit);
+                break;
+            }
+            (records, bytes) = (records + more_records, bytes + more_bytes);
+            match batch.decide(commit.shard, &commit.request) {
+                Ok(decided) => {
+                    if let Request::Retire(segment) = commit.request {
+                        self.retiring.push(segment);
+                    }
+                    outcomes.push((commit, decided));
+                }
+                Err(Later) => {
+                    self.waiting.push_front(commit);
+                    break;
+                }
+            }
+        }
+        if batch.records.is_empty() {
+            answer(outcomes, 0);
+            return;
+        }
+        let all_free = outcomes.iter().all(|(commit, _)| commit.request.frees());
+        let urgency = if all_free { Urgency::Reserve } else { Urgency::Normal };
+        let poisoned_before = self.log.is_poisoned();
+        match self.log.append_with(&batch.records, urgency).await {
+            Ok(appended) => {
+                self.shared.set_write_state(WriteState::Open);
+                if let Some(place) = appended.places.last() {
+                    self.shared.writing_log(self.core, place.segment);
+                }
+                finish(batch, outcomes, &appended);
+            }
+            Err(LogError::Full) => {
+                self.shared.set_write_state(WriteState::Full);
+                self.refuse_what_adds(outcomes, all_free);
+            }
+            Err(error) => {
+                tracing::error!(core = self.core, %error, "a commit failed");
+                self.fail(outcomes, &error, poisoned_before);
+            }
+        }
+    }
+
+    /// The disk is full: what adds is refused, what frees is tried again by itself.
+    fn refuse_what_adds(&mut self, outcomes: Vec<Outcome>, all_free: bool) {
+        for (commit, _) in outcomes.into_iter().rev() {
+            if commit.request.frees() && !all_free {
+                self.waiting.push_front(commit);
+            } else {
+                // Nobody waits for the answer if it cannot be sent.
+                let _ = commit.answer.send(Err(ShardError::Full));
+            }
+        }
+    }
+
+    fn fail(&self, outcomes: Vec<Outcome>, error: &LogError, poisoned_before: bool) {
+        let poisoned = matches!(error, LogError::Poisoned(_));
+        if poisoned {
+            self.shared.set_write_state(WriteState::Poisoned);
+        }
+        for (commit, _) in outcomes {
+            if poisoned && !poisoned_before {
+                // The next start may find the frame: the bytes that it names must stay.
+                keep_lease(commit.request);
+            }
+            let error = if poisoned {
+                ShardError::Poisoned
+            } else {
+                ShardError::Io(Arc::new(std::io::Error::other(error.to_string())))
+            };
+            let _ = commit.answer.send(Err(error));
+        }
+    }
+
+    async fn retire_segments(&mut self) {
+        for segment in std::mem::take(&mut self.retiring) {
+            match self.log.retire(segment).await {
+                Ok(()) => self.shared.segments.forget_log(segment),
+                Err(error) => tracing::warn!(segment, %error, "a log segment was not recycled"),
+            }
+        }
+    }
+}
+
+/// Publishes a durable batch and answers.
+fn finish(batch: Batch<'_>, outcomes: Vec<Outcome>, appended: &Appended) {
+    let shared = batch.shared;
+    apply::publish(&batch, &appended.places);
+    let mut answers = Vec::with_capacity(outcomes.len());
+    for (commit, decided) in outcomes {
+        if decided.is_ok() {
+            keep_lease(commit.request);
+        }
+        let committed = decided.map(|answer| Committed { batch: appended.batch, answer });
+        answers.push((commit.answer, committed));
+    }
+    for (asker, committed) in answers {
+        let _ = asker.send(committed);
+    }
+    apply::clean_up(shared, batch);
+}
+
+fn answer(outcomes: Vec<Outcome>, batch: u64) {
+    for (commit, decided) in outcomes {
+        let _ = commit.answer.send(decided.map(|answer| Committed { batch, answer }));
+    }
+}
+
+fn keep_lease(request: Request) {
+    let body = match request {
+        Request::Put(_, put) => put.body,
+        Request::PutPart(_, part) => part.body,
+        _ => return,
+    };
+    if let BodyContent::Stored(lease) = body.content {
+        lease.keep();
+    }
+}

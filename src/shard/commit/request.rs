@@ -1,0 +1,167 @@
+//! What is asked of a shard's owner. A request owns all that it needs; nothing of the asking core is shared.
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+
+use crate::model::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, CompletePart, ContainerName, Digests, ETag,
+    Metadata, PartInfo, TenantId, UploadId, WriteCondition, WriteReceipt,
+};
+use crate::shard::error::ShardError;
+use crate::shard::segments::Lease;
+
+/// A request in a mailbox.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) shard: u8,
+    pub(crate) request: Request,
+    pub(crate) answer: oneshot::Sender<Result<Committed, ShardError>>,
+}
+
+/// The container that a request is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject {
+    pub(crate) tenant: TenantId,
+    pub(crate) container: ContainerName,
+}
+
+/// What to commit.
+#[derive(Debug)]
+pub(crate) enum Request {
+    CreateContainer(Subject),
+    DeleteContainer(Subject),
+    Put(Subject, Box<NewPut>),
+    Delete(Subject, Vec<(Box<str>, WriteCondition)>),
+    CreateUpload(Subject, Box<NewUpload>),
+    PutPart(Subject, Box<NewPart>),
+    Complete(Subject, Box<NewCompletion>),
+    Abort(Subject, Box<str>, UploadId),
+    /// Not a commit: recycles a log segment of which nothing is live.
+    Retire(u64),
+}
+
+/// An artifact to be.
+#[derive(Debug)]
+pub(crate) struct NewPut {
+    pub(crate) key: Box<str>,
+    pub(crate) body: NewBody,
+    pub(crate) metadata: Metadata,
+    pub(crate) condition: WriteCondition,
+}
+
+/// Bytes on their way into the index.
+#[derive(Debug)]
+pub(crate) struct NewBody {
+    pub(crate) size: u64,
+    pub(crate) digests: Digests,
+    pub(crate) content: BodyContent,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+pub(crate) enum BodyContent {
+    /// Here; they go into the log.
+    Inline(Bytes),
+    /// Written and synced.
+    Stored(Lease),
+}
+
+/// An upload to be.
+#[derive(Debug)]
+pub(crate) struct NewUpload {
+    pub(crate) key: Box<str>,
+    pub(crate) upload: UploadId,
+    pub(crate) metadata: Metadata,
+    pub(crate) checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+/// A part to be.
+#[derive(Debug)]
+pub(crate) struct NewPart {
+    pub(crate) key: Box<str>,
+    pub(crate) upload: UploadId,
+    pub(crate) number: u16,
+    pub(crate) body: NewBody,
+}
+
+/// A completion.
+#[derive(Debug)]
+pub(crate) struct NewCompletion {
+    pub(crate) key: Box<str>,
+    pub(crate) upload: UploadId,
+    /// The upload's; it never changes, so the asking core has read it.
+    pub(crate) metadata: Metadata,
+    pub(crate) parts: Vec<CompletePart>,
+    pub(crate) condition: WriteCondition,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) size: Option<u64>,
+    pub(crate) part_size_min: u64,
+    /// The tag that follows from the named parts' tags.
+    pub(crate) etag: ETag,
+}
+
+/// A decided, durable commit.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// The batch that made it durable; 0 if it changed nothing.
+    pub(crate) batch: u64,
+    pub(crate) answer: Answer,
+}
+
+/// What the asker is told.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done,
+    /// An artifact was written; `id` is that of its bytes.
+    Written {
+        receipt: WriteReceipt,
+        id: u64,
+    },
+    Deleted(Vec<Result<(), ShardError>>),
+    Part {
+        info: PartInfo,
+        id: u64,
+    },
+}
+
+impl Request {
+    /// Whether it makes room, so that it goes on when the disk is full.
+    pub(crate) fn frees(&self) -> bool {
+        matches!(self, Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..))
+    }
+
+    /// Most records and most bytes of records that it can make.
+    pub(crate) fn size_max(&self) -> (usize, usize) {
+        /// More than what stands around names, metadata and bytes in one record.
+        const RECORD: usize = 512;
+        match self {
+            Self::CreateContainer(_) | Self::DeleteContainer(_) => (1, RECORD),
+            Self::Put(_, put) => {
+                (1, RECORD + put.key.len() + put.metadata.encoded().len() + put.body.in_log())
+            }
+            Self::Delete(_, deletions) => {
+                let names: usize = deletions.iter().map(|(key, _)| RECORD + key.len()).sum();
+                (deletions.len(), names)
+            }
+            Self::CreateUpload(_, upload) => {
+                (1, RECORD + upload.key.len() + upload.metadata.encoded().len())
+            }
+            Self::PutPart(_, part) => (1, RECORD + part.body.in_log()),
+            Self::Complete(_, completion) => {
+                let names = 2 * (RECORD + completion.key.len());
+                (2, names + completion.metadata.encoded().len() + 128 * completion.parts.len())
+            }
+            Self::Abort(_, key, _) => (1, RECORD + key.len()),
+            Self::Retire(_) => (0, 0),
+        }
+    }
+}
+
+impl NewBody {
+    fn in_log(&self) -> usize {
+        match &self.content {
+            BodyContent::Inline(bytes) => bytes.len(),
+            BodyContent::Stored(_) => 0,
+        }
+    }
+}

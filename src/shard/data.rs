@@ -1,0 +1,260 @@
+//! Data segments and own files: where the bytes of large artifacts go.
+//!
+//! A core appends extents to a data segment of its own. Space is never used twice: a segment is unlinked when all
+//! of it is dead. Nothing here is durable before [`Sink::sync`] returned, and nothing refers to it before that.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::error::ShardError;
+use super::extent::extent_length;
+use super::index::value::Location;
+use super::log::Layout;
+use super::segments::Lease;
+use super::shared::Shared;
+use super::turn::Turn;
+use crate::io::{Disk, DiskFile, OpenOptions};
+use crate::runtime;
+
+/// Length of a data segment, in bytes.
+pub(crate) const SEGMENT_LENGTH: u64 = 256 << 20;
+
+/// Length of one where there is no room for more.
+const SEGMENT_LENGTH_MIN: u64 = 16 << 20;
+
+/// A file of the data folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileName {
+    Segment(u64),
+    OwnFile(u64),
+}
+
+/// What a name in the data folder stands for; `None` for none of ours.
+pub(crate) fn parse_name(name: &str) -> Option<FileName> {
+    let (id, kind) = name.split_once('.')?;
+    let id = u64::from_str_radix(id, 16).ok().filter(|_| id.len() == 16)?;
+    match kind {
+        "segment" => Some(FileName::Segment(id)),
+        "artifact" => Some(FileName::OwnFile(id)),
+        _ => None,
+    }
+}
+
+/// The path of a file of the data folder.
+pub(crate) fn path(layout: &Layout, name: FileName) -> PathBuf {
+    layout.data().join(match name {
+        FileName::Segment(id) => format!("{id:016x}.segment"),
+        FileName::OwnFile(id) => format!("{id:016x}.artifact"),
+    })
+}
+
+/// Gives out space for extents on one core.
+pub(crate) struct DataWriter<D: Disk> {
+    shared: Arc<Shared>,
+    disk: D,
+    active: RefCell<Option<Rc<Active<D::File>>>>,
+    opening: Turn,
+}
+
+/// The segment that is being filled.
+struct Active<F> {
+    id: u64,
+    file: F,
+    length: u64,
+    next: Cell<u64>,
+    failed: Cell<bool>,
+    syncing: Turn,
+    /// Number of syncs that began, and the last one of which all writes before are durable.
+    syncs_begun: Cell<u64>,
+    syncs_done: Cell<u64>,
+}
+
+/// A place to write the bytes of one artifact to. Dropping it gives the place back.
+pub(crate) struct Sink<F: DiskFile> {
+    file: F,
+    base: u64,
+    id: u64,
+    lease: Lease,
+    /// `None` for a file of its own.
+    active: Option<Rc<Active<F>>>,
+}
+
+impl<D: Disk> DataWriter<D> {
+    pub(crate) fn new(shared: Arc<Shared>, disk: D) -> Self {
+        Self { shared, disk, active: RefCell::default(), opening: Turn::default() }
+    }
+
+    /// Space for an extent of `size` bytes and its table.
+    ///
+    /// # Errors
+    /// [`ShardError::Full`] if no segment can be made.
+    pub(crate) async fn extent(&self, size: u64) -> Result<Sink<D::File>, ShardError> {
+        let length = extent_length(size);
+        loop {
+            if let Some(sink) = self.take(size, length) {
+                return Ok(sink);
+            }
+            let _turn = self.opening.wait().await;
+            // Whoever had the turn before may have opened one.
+            if let Some(sink) = self.take(size, length) {
+                return Ok(sink);
+            }
+            let segment = self.open_segment(length).await?;
+            if let Some(full) = self.active.replace(Some(Rc::new(segment))) {
+                self.shared.segments.seal_data(full.id);
+            }
+        }
+    }
+
+    fn take(&self, size: u64, length: u64) -> Option<Sink<D::File>> {
+        let active = self.active.borrow();
+        let active = active.as_ref().filter(|active| !active.failed.get())?;
+        let offset = active.next.get();
+        if offset + length > active.length {
+            return None;
+        }
+        active.next.set(offset + length);
+        let id = self.shared.volume.next_segment_id();
+        let location = Location::Extent { segment: active.id, offset, id };
+        Some(Sink {
+            file: active.file.clone(),
+            base: offset,
+            id,
+            lease: Lease::new(Arc::clone(&self.shared.segments), location, size),
+            active: Some(Rc::clone(active)),
+        })
+    }
+
+    async fn open_segment(&self, least: u64) -> Result<Active<D::File>, ShardError> {
+        let id = self.shared.volume.next_segment_id();
+        let layout = self.shared.volume.layout();
+        let path = path(layout, FileName::Segment(id));
+        let options =
+            OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
+        let file = self.disk.open(&path, options).await?;
+        let mut length = SEGMENT_LENGTH;
+        let mut allocated = file.allocate(length).await;
+        for smaller in [SEGMENT_LENGTH_MIN.max(least), least] {
+            if allocated.as_ref().is_err_and(|error| is_full(error)) {
+                length = smaller;
+                allocated = file.allocate(length).await;
+            }
+        }
+        if let Err(error) = allocated {
+            // The next start sweeps it if this fails too.
+            let _ = self.disk.remove(&path).await;
+            return Err(error.into());
+        }
+        self.disk.sync_directory(&layout.data()).await?;
+        self.shared.segments.data(id);
+        Ok(Active {
+            id,
+            file,
+            length,
+            next: Cell::new(0),
+            failed: Cell::new(false),
+            syncing: Turn::default(),
+            syncs_begun: Cell::new(0),
+            syncs_done: Cell::new(0),
+        })
+    }
+
+    /// A file of its own; `size` if it is known.
+    ///
+    /// # Errors
+    /// [`ShardError::Full`] if there is no room.
+    pub(crate) async fn own_file(&self, size: Option<u64>) -> Result<Sink<D::File>, ShardError> {
+        let id = self.shared.volume.next_segment_id();
+        let path = path(self.shared.volume.layout(), FileName::OwnFile(id));
+        let location = Location::OwnFile { id };
+        let lease = Lease::new(Arc::clone(&self.shared.segments), location, 0);
+        let options =
+            OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
+        let file = self.disk.open(&path, options).await?;
+        if let Some(size) = size {
+            file.allocate(extent_length(size)).await?;
+        }
+        Ok(Sink { file, base: 0, id, lease, active: None })
+    }
+
+    /// Makes a finished sink durable, together with others of this core.
+    ///
+    /// # Errors
+    /// As the disk says; the bytes are given back.
+    pub(crate) async fn sync(&self, sink: Sink<D::File>) -> Result<Lease, ShardError> {
+        match &sink.active {
+            // In a task of its own: a sync that is given up half-way would leave its outcome unknown.
+            Some(active) => {
+                let active = Rc::clone(active);
+                runtime::spawn(async move { active.sync().await }).await?;
+            }
+            None => {
+                sink.file.sync().await?;
+                self.disk.sync_directory(&self.shared.volume.layout().data()).await?;
+            }
+        }
+        Ok(sink.lease)
+    }
+
+    /// Ends the segment that is being filled and cuts off what was not used.
+    pub(crate) async fn close(&self) {
+        if let Some(active) = self.active.take() {
+            self.shared.segments.seal_data(active.id);
+            if let Err(error) = active.file.set_length(active.next.get()).await {
+                tracing::warn!(segment = active.id, %error, "a data segment was not cut");
+            }
+        }
+    }
+}
+
+impl<F: DiskFile> Sink<F> {
+    /// The extent's id, which seeds the checksums.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where the extent begins in its file.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    pub(crate) fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// Nothing is written to this segment any more after a failed write.
+    pub(crate) fn failed(&self) {
+        if let Some(active) = &self.active {
+            active.failed.set(true);
+        }
+    }
+}
+
+impl<F: DiskFile> Active<F> {
+    /// Makes all writes durable that have finished before the call. One sync serves all that wait.
+    async fn sync(&self) -> Result<(), ShardError> {
+        let wanted = self.syncs_begun.get() + 1;
+        let _turn = self.syncing.wait().await;
+        if self.syncs_done.get() >= wanted {
+            return Ok(());
+        }
+        if self.failed.get() {
+            return Err(ShardError::Io(Arc::new(io::Error::other("an earlier sync failed"))));
+        }
+        self.syncs_begun.set(self.syncs_begun.get() + 1);
+        let this = self.syncs_begun.get();
+        let synced = self.file.sync().await;
+        match &synced {
+            Ok(()) => self.syncs_done.set(this),
+            Err(_) => self.failed.set(true),
+        }
+        Ok(synced?)
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,52 @@
+//! A window over a segment file, for replay.
+
+use std::io;
+
+use super::format::BLOCK;
+use crate::io::DiskFile;
+use crate::io::buffer::AlignedBuffer;
+
+/// Bytes read at once, where less was asked for.
+const WINDOW: usize = 1 << 20;
+
+/// Reads a file from front to back in large pieces, and lends what was asked for.
+pub(super) struct Reader<F> {
+    file: F,
+    length: u64,
+    buffer: AlignedBuffer,
+    start: u64,
+}
+
+impl<F: DiskFile> Reader<F> {
+    pub(super) fn new(file: F, length: u64) -> Self {
+        Self { file, length, buffer: AlignedBuffer::with_capacity(WINDOW), start: 0 }
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The bytes from `offset`, a multiple of [`BLOCK`], on: `length` of them, fewer at the end of the file.
+    pub(super) async fn get(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
+        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = length.min(left);
+        let held =
+            offset >= self.start && offset + length as u64 <= self.start + self.buffer.len() as u64;
+        if !held {
+            let wanted = length.max(WINDOW).min(left).next_multiple_of(BLOCK);
+            let empty = AlignedBuffer::with_capacity(BLOCK);
+            let mut buffer = std::mem::replace(&mut self.buffer, empty);
+            if buffer.capacity() < wanted {
+                buffer = AlignedBuffer::with_capacity(wanted);
+            }
+            buffer.set_length(wanted);
+            let (result, mut buffer) = self.file.read_at(buffer, offset).await;
+            buffer.set_length(result?);
+            self.buffer = buffer;
+            self.start = offset;
+        }
+        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let end = (at + length).min(self.buffer.len());
+        Ok(self.buffer.get(at..end).unwrap_or_default())
+    }
+}

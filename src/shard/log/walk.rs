@@ -1,0 +1,246 @@
+//! Walks a segment that nobody sealed, frame by frame.
+
+use std::io;
+
+use super::ReplayedRecord;
+use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader};
+use super::reader::Reader;
+use super::replay::{READ, Rot, SegmentRef, visit_table};
+use crate::io::buffer::AlignedBuffer;
+use crate::io::{Disk, DiskFile, OpenOptions};
+
+/// What a walk has found.
+pub(super) struct Walked {
+    pub(super) records: u64,
+    pub(super) last_batch: u64,
+    pub(super) end: u32,
+    pub(super) rot: Vec<Rot>,
+    /// Header CRC of the last frame.
+    last_crc: u32,
+    keys: Vec<u8>,
+    /// Everything behind the end is zero.
+    tail_is_zero: bool,
+}
+
+/// A frame's payload, if the frame is whole.
+pub(super) fn payload<'f>(frame: &'f [u8], header: &FrameHeader) -> Option<&'f [u8]> {
+    let end = FRAME_HEADER + header.payload_length as usize;
+    let payload = frame.get(FRAME_HEADER..end)?;
+    (crc_fast::crc32_iscsi(payload) == header.payload_crc).then_some(payload)
+}
+
+/// A Seal frame and its keys, if it is whole.
+pub(super) fn seal_frame(
+    frame: &[u8],
+    segment: &SegmentHeader,
+    offset: u32,
+) -> Option<(FrameHeader, Vec<u8>)> {
+    let (header, _) = FrameHeader::decode(frame, segment, offset)?;
+    let keys = payload(frame, &header)?;
+    (header.kind == FrameType::Seal).then(|| (header, keys.to_vec()))
+}
+
+/// The offset that a frame header names. Keys beside a segment name the segment's end.
+pub(super) fn offset_of(frame: &[u8]) -> Option<u32> {
+    frame.get(20..)?.first_chunk().copied().map(u32::from_le_bytes)
+}
+
+/// What is expected next.
+struct Expected {
+    offset: u32,
+    batch: u64,
+    /// `None` right behind damage, where it is not known.
+    previous_crc: Option<u32>,
+}
+
+enum Met {
+    Frame { header: FrameHeader, crc: u32 },
+    Seal,
+    Nothing,
+}
+
+/// Visits the records of every whole frame, and tells a torn tail from rot.
+pub(super) async fn frames<F: DiskFile>(
+    reader: &mut Reader<F>,
+    segment: &SegmentRef,
+    header: &SegmentHeader,
+    visit: &mut dyn FnMut(ReplayedRecord<'_>),
+) -> io::Result<Walked> {
+    let begins_log = header.position == 0;
+    let mut expected = Expected {
+        offset: offset_u32(BLOCK as u64),
+        batch: if begins_log { 0 } else { header.first_batch },
+        previous_crc: Some(header.previous_crc),
+    };
+    let mut walked = Walked {
+        records: 0,
+        last_batch: header.first_batch - 1,
+        end: expected.offset,
+        rot: Vec::new(),
+        last_crc: header.previous_crc,
+        keys: Vec::new(),
+        tail_is_zero: false,
+    };
+    loop {
+        if segment.end.is_some_and(|end| expected.offset >= end.offset) {
+            break;
+        }
+        match meet(reader, header, &expected).await? {
+            Met::Seal => break,
+            Met::Frame { header: frame, crc } => {
+                let bytes = reader.get(u64::from(frame.offset), frame.frame_length()).await?;
+                let table = FRAME_HEADER..FRAME_HEADER + frame.table_length as usize;
+                let table = bytes.get(table).unwrap_or_default();
+                if frame.kind == FrameType::Batch {
+                    walked.records += visit_table(frame.segment, frame.offset, table, visit);
+                }
+                format::encode_keys(&frame, crc, table, &mut walked.keys);
+                walked.last_batch = frame.batch;
+                walked.last_crc = crc;
+                walked.end = frame.offset + offset_u32(frame.frame_length() as u64);
+                expected = Expected {
+                    offset: walked.end,
+                    batch: frame.batch + 1,
+                    previous_crc: Some(crc),
+                };
+            }
+            Met::Nothing => {
+                let next = look_behind(reader, segment, header, &expected).await?;
+                let promised = segment.end.is_some_and(|end| expected.offset < end.offset)
+                    || segment.committed.is_some_and(|batch| expected.batch.max(1) <= batch);
+                if promised || next.found.is_some() {
+                    walked.rot.push(Rot { offset: expected.offset, batch: expected.batch });
+                }
+                let Some((offset, batch)) = next.found else {
+                    walked.tail_is_zero = next.all_zero;
+                    break;
+                };
+                expected = Expected { offset, batch, previous_crc: None };
+            }
+        }
+    }
+    Ok(walked)
+}
+
+/// The frame that is expected, if it is there and whole.
+async fn meet<F: DiskFile>(
+    reader: &mut Reader<F>,
+    segment: &SegmentHeader,
+    expected: &Expected,
+) -> io::Result<Met> {
+    let at = u64::from(expected.offset);
+    let Some((header, crc)) =
+        FrameHeader::decode(reader.get(at, FRAME_HEADER).await?, segment, expected.offset)
+    else {
+        return Ok(Met::Nothing);
+    };
+    let linked = expected.previous_crc.is_none_or(|crc| crc == header.previous_crc);
+    if header.kind == FrameType::Seal {
+        let closes = header.batch + 1 == expected.batch.max(1);
+        return Ok(if linked && closes { Met::Seal } else { Met::Nothing });
+    }
+    let is_start = header.kind == FrameType::Start;
+    if !linked || header.batch != expected.batch || is_start != (expected.batch == 0) {
+        return Ok(Met::Nothing);
+    }
+    if header.frame_length() as u64 > reader.length() - at {
+        return Ok(Met::Nothing);
+    }
+    let frame = reader.get(at, header.frame_length()).await?;
+    Ok(if payload(frame, &header).is_some() { Met::Frame { header, crc } } else { Met::Nothing })
+}
+
+struct Behind {
+    /// Offset and batch of the first later frame whose header is whole.
+    found: Option<(u32, u64)>,
+    all_zero: bool,
+}
+
+/// Looks behind a frame that is not whole for one that says it was committed.
+async fn look_behind<F: DiskFile>(
+    reader: &mut Reader<F>,
+    segment: &SegmentRef,
+    header: &SegmentHeader,
+    expected: &Expected,
+) -> io::Result<Behind> {
+    let limit = segment.end.map_or(reader.length(), |end| u64::from(end.offset));
+    let mut all_zero = is_zero(reader.get(u64::from(expected.offset), BLOCK).await?);
+    let mut at = u64::from(expected.offset) + BLOCK as u64;
+    while at < limit {
+        let offset = offset_u32(at);
+        let block = reader.get(at, BLOCK).await?;
+        let Some((frame, _)) = FrameHeader::decode(block, header, offset) else {
+            all_zero = all_zero && is_zero(block);
+            at += BLOCK as u64;
+            continue;
+        };
+        // A Seal frame carries the batch before it.
+        let batch = frame.batch + u64::from(frame.kind == FrameType::Seal);
+        if batch > expected.batch && frame.committed >= expected.batch {
+            return Ok(Behind { found: Some((offset, batch)), all_zero: false });
+        }
+        all_zero = false;
+        at += BLOCK as u64;
+    }
+    Ok(Behind { found: None, all_zero })
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    bytes.chunks(BLOCK).all(|chunk| chunk == &ZEROS[..chunk.len()])
+}
+
+fn offset_u32(offset: u64) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+/// Writes the keys of a walked segment beside it, durably, and gives back the space of a tail that was
+/// never written.
+pub(super) async fn leave_keys<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    header: &SegmentHeader,
+    walked: &Walked,
+) -> io::Result<()> {
+    if walked.tail_is_zero && u64::from(walked.end) < segment.length {
+        let options = OpenOptions { write: true, ..READ };
+        disk.open(&segment.path, options).await?.set_length(u64::from(walked.end)).await?;
+    }
+    if walked.records == 0 {
+        return Ok(());
+    }
+    let length = u32::try_from(walked.keys.len()).map_err(io::Error::other)?;
+    let seal = FrameHeader {
+        kind: FrameType::Seal,
+        segment: segment.segment,
+        epoch: header.log.start,
+        offset: walked.end,
+        batch: walked.last_batch,
+        committed: walked.last_batch,
+        records: 0,
+        table_length: length,
+        payload_length: length,
+        previous_crc: walked.last_crc,
+        payload_crc: crc_fast::crc32_iscsi(&walked.keys),
+    };
+    let mut frame = AlignedBuffer::with_capacity(seal.frame_length());
+    frame.set_length(FRAME_HEADER);
+    seal.encode(header.salt, &mut frame);
+    frame.extend_from_slice(&walked.keys);
+    frame.pad();
+
+    let temporary = segment.path.with_extension("keys.tmp");
+    match disk.remove(&temporary).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let options = OpenOptions { write: true, create_new: true, ..READ };
+    let file = disk.open(&temporary, options).await?;
+    file.write_at(frame, 0).await.0?;
+    file.sync().await?;
+    disk.rename(&temporary, &segment.path.with_extension("keys")).await?;
+    match segment.path.parent() {
+        Some(folder) => disk.sync_directory(folder).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,533 @@
+//! Appends batches of records to this core's log.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::format::{
+    self, BLOCK, BODY_BYTES_MAX, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, META_BYTES_MAX,
+    RECORD_ENTRY, SegmentHeader, padded,
+};
+use super::probe;
+pub use super::probe::SyncMethod;
+use super::segments::{self, SealJob, Segments};
+use super::{Appended, LogEnd, LogId, NewRecord, Place, SEGMENT_LENGTH};
+use crate::io::Disk;
+use crate::io::buffer::AlignedBuffer;
+use crate::io::clock::SystemClock;
+use crate::shard::volume::Volume;
+
+/// Most bytes of one batch, counted with [`encoded_length`]. The largest record fits.
+pub const BATCH_BYTES_MAX: usize = BODY_BYTES_MAX + (64 << 10);
+/// Most records of one batch.
+pub const BATCH_RECORDS_MAX: usize = 4096;
+
+/// Why an append did not happen, or why it is not known whether it did.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// A write or sync has failed, now or earlier: nothing is acknowledged any more. The outcome of
+    /// the append that met it is unknown until the next start.
+    #[error("the log is out of service after a failed write: {0}")]
+    Poisoned(String),
+    /// The disk has no room for another segment. Nothing was written; deletes may still succeed.
+    #[error("the disk is full")]
+    Full,
+    /// The batch exceeds [`BATCH_BYTES_MAX`] or [`BATCH_RECORDS_MAX`], or a record its limits.
+    /// Nothing was written.
+    #[error("the batch is too large")]
+    TooLarge,
+}
+
+/// How badly an append is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// Refused as soon as the disk has no room for another segment.
+    #[default]
+    Normal,
+    /// Deletes and what else makes room: may use the last reserved segment.
+    Reserve,
+}
+
+/// What a log may be told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// How appends become durable; `None` for a short measurement.
+    pub sync_method: Option<SyncMethod>,
+    /// Length of a segment file, in bytes: a multiple of 4096, with room for two of the largest frames.
+    pub segment_length: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { sync_method: None, segment_length: SEGMENT_LENGTH }
+    }
+}
+
+/// Bytes that a record takes in a batch.
+#[must_use]
+pub fn encoded_length(record: &NewRecord) -> usize {
+    RECORD_ENTRY + record.meta.len() + record.body.len()
+}
+
+/// Writes one core's log.
+///
+/// Everything on the segment being written is durable up to the end of the last frame: appends go
+/// one after the other. Drop it, or [seal](LogWriter::seal) it, on the core that opened it.
+pub struct LogWriter<D: Disk> {
+    segments: Rc<Segments<D>>,
+    log: LogId,
+    salt: u64,
+    current: Current<D::File>,
+    /// Absent while an append is under way: one that was dropped has left the file in doubt.
+    frame: Option<AlignedBuffer>,
+    last_batch: u64,
+    previous_crc: u32,
+    sealed: bool,
+}
+
+/// The segment being written.
+struct Current<F> {
+    file: F,
+    segment: u64,
+    position: u32,
+    /// Where the next frame goes.
+    end: u64,
+    /// What its footer will hold.
+    keys: Vec<u8>,
+}
+
+/// The sizes of a frame to be.
+#[derive(Clone, Copy)]
+struct Shape {
+    records: u32,
+    table_length: u32,
+    payload_length: u32,
+}
+
+impl Shape {
+    fn of(records: &[NewRecord]) -> Option<Self> {
+        let table: usize = records.iter().map(|record| RECORD_ENTRY + record.meta.len()).sum();
+        let payload: usize = records.iter().map(encoded_length).sum();
+        let allowed = records.len() <= BATCH_RECORDS_MAX
+            && payload <= BATCH_BYTES_MAX
+            && records.iter().all(|record| {
+                record.meta.len() <= META_BYTES_MAX && record.body.len() <= BODY_BYTES_MAX
+            });
+        if !allowed {
+            return None;
+        }
+        Some(Self {
+            records: u32::try_from(records.len()).ok()?,
+            table_length: u32::try_from(table).ok()?,
+            payload_length: u32::try_from(payload).ok()?,
+        })
+    }
+
+    fn frame_length(self) -> usize {
+        padded(FRAME_HEADER + self.payload_length as usize)
+    }
+}
+
+enum Admission {
+    Fits,
+    NextSegment,
+    Full,
+}
+
+impl<D: Disk> LogWriter<D> {
+    /// Creates this core's log of this start. Its first frame, which is durable on return, names the
+    /// ends of older logs. Chooses the sync method by a short measurement.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub async fn open(
+        disk: D,
+        volume: Arc<Volume>,
+        core: u16,
+        ends: Vec<LogEnd>,
+    ) -> io::Result<Self> {
+        Self::open_with(disk, volume, core, ends, LogOptions::default()).await
+    }
+
+    /// As [`LogWriter::open`], with options.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub async fn open_with(
+        disk: D,
+        volume: Arc<Volume>,
+        core: u16,
+        ends: Vec<LogEnd>,
+        options: LogOptions,
+    ) -> io::Result<Self> {
+        let method = match options.sync_method {
+            Some(method) => method,
+            None => {
+                let folder = volume.layout().log();
+                probe::choose(&disk, &SystemClock, &folder, core).await?
+            }
+        };
+        tracing::debug!(core, ?method, "log opened");
+        let log = LogId { start: volume.start(), core };
+        let salt = salt_of(volume.uuid());
+        let segments = Segments::new(disk, volume, method, options.segment_length);
+        let first = segments.take_spare().await?;
+        let current = Current {
+            file: first.file,
+            segment: first.segment,
+            position: 0,
+            end: BLOCK as u64,
+            keys: Vec::new(),
+        };
+        let frame = AlignedBuffer::with_capacity(padded(FRAME_HEADER + BATCH_BYTES_MAX));
+        let mut writer = Self {
+            segments,
+            log,
+            salt,
+            current,
+            frame: None,
+            last_batch: 0,
+            previous_crc: 0,
+            sealed: false,
+        };
+        let frame = writer.write_segment_header(frame, 0).await?;
+        writer.frame = Some(frame);
+        writer.write_start(&ends).await?;
+        Ok(writer)
+    }
+
+    /// The work that should not keep appends waiting: sealing full segments, writing the next one
+    /// ahead. To be spawned once on the writer's core; ends after the writer is sealed or dropped.
+    /// Without it the same work happens inside [`LogWriter::append`].
+    pub fn background(&self) -> impl Future<Output = ()> + 'static + use<D> {
+        segments::work(Rc::clone(&self.segments))
+    }
+
+    /// Writes one frame with these records, in order; all are durable on return.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    ///
+    /// # Cancel safety
+    /// None: a dropped append poisons the writer.
+    pub async fn append(&mut self, records: &[NewRecord]) -> Result<Appended, LogError> {
+        self.append_with(records, Urgency::Normal).await
+    }
+
+    /// As [`LogWriter::append`], saying how badly it is needed.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    ///
+    /// # Cancel safety
+    /// None: a dropped append poisons the writer.
+    pub async fn append_with(
+        &mut self,
+        records: &[NewRecord],
+        urgency: Urgency,
+    ) -> Result<Appended, LogError> {
+        self.check()?;
+        let shape = Shape::of(records).ok_or(LogError::TooLarge)?;
+        match self.admit(shape, urgency) {
+            Admission::Fits => {}
+            Admission::NextSegment => self.next_segment(urgency).await?,
+            Admission::Full => {
+                self.segments.retry().await;
+                match self.admit(shape, urgency) {
+                    Admission::Fits => {}
+                    Admission::NextSegment => self.next_segment(urgency).await?,
+                    Admission::Full => return Err(LogError::Full),
+                }
+            }
+        }
+        let Some(frame) = self.frame.take() else {
+            return Err(self.poisoned("an append was abandoned"));
+        };
+        let (header, crc, frame, places) = self.encode(frame, records, shape);
+        let frame = self.write_frame(frame, &header, crc).await?;
+        self.frame = Some(frame);
+        self.last_batch = header.batch;
+        Ok(Appended { batch: header.batch, places })
+    }
+
+    /// Whether an [`Urgency::Normal`] batch of so many bytes would find room now.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes.min(BATCH_BYTES_MAX)).unwrap_or(u32::MAX);
+        let shape = Shape { records: 0, table_length: bytes, payload_length: bytes };
+        self.check().is_ok() && !matches!(self.admit(shape, Urgency::Normal), Admission::Full)
+    }
+
+    /// Whether a write or sync has failed.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.frame.is_none() || self.segments.is_poisoned()
+    }
+
+    /// This log.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// The segment being written. It may not be retired.
+    #[must_use]
+    pub fn current_segment(&self) -> u64 {
+        self.current.segment
+    }
+
+    /// How appends become durable.
+    #[must_use]
+    pub fn sync_method(&self) -> SyncMethod {
+        self.segments.method
+    }
+
+    /// Ends the log in good order: the keys of its last segment are written and durable on return.
+    /// Nothing can be appended afterwards.
+    ///
+    /// # Errors
+    /// [`LogError::Poisoned`].
+    pub async fn seal(&mut self) -> Result<(), LogError> {
+        if self.sealed {
+            return Ok(());
+        }
+        self.check()?;
+        self.sealed = true;
+        self.segments.close().await;
+        if let Some(reason) = self.segments.poisoned() {
+            return Err(LogError::Poisoned(reason));
+        }
+        let job = self.seal_job(true);
+        let result = self.segments.seal(job).await;
+        result.map_err(|error| self.poison(&error))
+    }
+
+    /// Takes a segment whose records are all dead out of the data folder, durably: its file is
+    /// recycled or unlinked. No reader may use it any more.
+    ///
+    /// # Errors
+    /// As the disk says; the segment may be retired again later.
+    ///
+    /// # Panics
+    /// If it is the segment being written.
+    pub fn retire(&self, segment: u64) -> impl Future<Output = io::Result<()>> + 'static + use<D> {
+        assert_ne!(segment, self.current.segment, "the segment being written is not dead");
+        let segments = Rc::clone(&self.segments);
+        async move { segments.retire(segment).await }
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        if let Some(reason) = self.segments.poisoned() {
+            Err(LogError::Poisoned(reason))
+        } else if self.sealed {
+            Err(LogError::Poisoned("the log is sealed".into()))
+        } else if self.frame.is_none() {
+            Err(self.poisoned("an append was abandoned"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn poison(&self, error: &io::Error) -> LogError {
+        self.segments.poison(error);
+        LogError::Poisoned(error.to_string())
+    }
+
+    fn poisoned(&self, reason: &'static str) -> LogError {
+        self.poison(&io::Error::other(reason))
+    }
+
+    fn admit(&self, shape: Shape, urgency: Urgency) -> Admission {
+        let keys = self.current.keys.len() + KEYS_ENTRY + shape.table_length as usize;
+        // Frame, footer and trailer: a segment can always be sealed.
+        let needed = shape.frame_length() + padded(FRAME_HEADER + keys) + BLOCK;
+        let fits = self.current.end + needed as u64 <= self.segments.length;
+        let (spares, starved) = self.segments.reserve();
+        // While the disk is full, one segment's worth is kept for those who make room.
+        match (fits, urgency) {
+            (true, Urgency::Normal) if starved && spares == 0 => Admission::Full,
+            (false, Urgency::Normal) if starved && spares <= 1 => Admission::Full,
+            (true, _) => Admission::Fits,
+            (false, _) => Admission::NextSegment,
+        }
+    }
+
+    async fn next_segment(&mut self, urgency: Urgency) -> Result<(), LogError> {
+        let spare = match self.segments.take_spare().await {
+            Ok(spare) => spare,
+            // A failed write to a file that held nothing yet; without it there is no going on.
+            Err(error) if !self.segments.reserve().1 => return Err(self.poison(&error)),
+            Err(_) => {
+                tracing::warn!(?urgency, "no room for another log segment");
+                return Err(LogError::Full);
+            }
+        };
+        let Some(frame) = self.frame.take() else {
+            return Err(self.poisoned("an append was abandoned"));
+        };
+        let job = self.seal_job(false);
+        let previous = self.current.segment;
+        self.current = Current {
+            file: spare.file,
+            segment: spare.segment,
+            position: self.current.position + 1,
+            end: BLOCK as u64,
+            keys: Vec::new(),
+        };
+        let frame = self
+            .write_segment_header(frame, previous)
+            .await
+            .map_err(|error| self.poison(&error))?;
+        self.frame = Some(frame);
+        self.segments.seal_later(job).await;
+        self.check()
+    }
+
+    fn seal_job(&mut self, cut: bool) -> SealJob<D::File> {
+        let header = FrameHeader {
+            previous_crc: self.previous_crc,
+            ..self.header(FrameType::Seal, self.last_batch, self.last_batch)
+        };
+        SealJob {
+            file: self.current.file.clone(),
+            header,
+            salt: self.salt,
+            keys: std::mem::take(&mut self.current.keys),
+            length: self.segments.length,
+            cut,
+        }
+    }
+
+    /// A header for the next frame, its lengths and payload still to be filled in.
+    fn header(&self, kind: FrameType, batch: u64, committed: u64) -> FrameHeader {
+        FrameHeader {
+            kind,
+            segment: self.current.segment,
+            epoch: self.log.start,
+            offset: offset_u32(self.current.end),
+            batch,
+            committed,
+            records: 0,
+            table_length: 0,
+            payload_length: 0,
+            previous_crc: self.previous_crc,
+            payload_crc: 0,
+        }
+    }
+
+    async fn write_segment_header(
+        &self,
+        mut block: AlignedBuffer,
+        previous_segment: u64,
+    ) -> io::Result<AlignedBuffer> {
+        let header = SegmentHeader {
+            segment: self.current.segment,
+            log: self.log,
+            position: self.current.position,
+            previous_segment,
+            first_batch: self.last_batch + 1,
+            previous_crc: self.previous_crc,
+            salt: self.salt,
+        };
+        block.set_length(BLOCK);
+        header.encode(&mut block);
+        let (result, block) = self.segments.write_durably(&self.current.file, block, 0).await;
+        result.map(|()| block)
+    }
+
+    async fn write_start(&mut self, ends: &[LogEnd]) -> io::Result<()> {
+        let mut table = Vec::with_capacity(ends.len() * format::END_ENTRY);
+        ends.iter().for_each(|end| format::encode_end(end, &mut table));
+        let Some(mut frame) = self.frame.take() else { return Ok(()) };
+        if FRAME_HEADER + table.len() > frame.capacity() {
+            return Err(io::Error::other("too many unsealed log segments"));
+        }
+        let length = u32::try_from(table.len()).map_err(io::Error::other)?;
+        let header = FrameHeader {
+            records: u32::try_from(ends.len()).map_err(io::Error::other)?,
+            table_length: length,
+            payload_length: length,
+            payload_crc: crc_fast::crc32_iscsi(&table),
+            ..self.header(FrameType::Start, 0, 0)
+        };
+        frame.set_length(FRAME_HEADER);
+        let crc = header.encode(self.salt, &mut frame);
+        frame.extend_from_slice(&table);
+        frame.pad();
+        let frame = self.write_frame(frame, &header, crc).await.map_err(io::Error::other)?;
+        self.frame = Some(frame);
+        Ok(())
+    }
+
+    /// Lays a batch out in the frame buffer.
+    fn encode(
+        &self,
+        mut frame: AlignedBuffer,
+        records: &[NewRecord],
+        shape: Shape,
+    ) -> (FrameHeader, u32, AlignedBuffer, Vec<Place>) {
+        let bodies_start = FRAME_HEADER + shape.table_length as usize;
+        let end = FRAME_HEADER + shape.payload_length as usize;
+        frame.set_length(end);
+        let mut places = Vec::with_capacity(records.len());
+        let (mut entry_at, mut body_at) = (FRAME_HEADER, bodies_start);
+        let frame_at = offset_u32(self.current.end);
+        for record in records {
+            format::encode_record(record, &mut frame[entry_at..bodies_start]);
+            entry_at += RECORD_ENTRY + record.meta.len();
+            frame[body_at..body_at + record.body.len()].copy_from_slice(&record.body);
+            places.push(Place {
+                segment: self.current.segment,
+                offset: frame_at + offset_u32(body_at as u64),
+                length: offset_u32(record.body.len() as u64),
+            });
+            body_at += record.body.len();
+        }
+        debug_assert_eq!((entry_at, body_at), (bodies_start, end), "the table and bodies fill it");
+        let header = FrameHeader {
+            records: shape.records,
+            table_length: shape.table_length,
+            payload_length: shape.payload_length,
+            payload_crc: crc_fast::crc32_iscsi(&frame[FRAME_HEADER..]),
+            ..self.header(FrameType::Batch, self.last_batch + 1, self.last_batch)
+        };
+        let crc = header.encode(self.salt, &mut frame);
+        frame.pad();
+        (header, crc, frame, places)
+    }
+
+    /// Writes a frame and makes it durable, then counts it in.
+    async fn write_frame(
+        &mut self,
+        frame: AlignedBuffer,
+        header: &FrameHeader,
+        crc: u32,
+    ) -> Result<AlignedBuffer, LogError> {
+        let place = self.current.end;
+        let (result, frame) = self.segments.write_durably(&self.current.file, frame, place).await;
+        result.map_err(|error| self.poison(&error))?;
+        let table = &frame[FRAME_HEADER..FRAME_HEADER + header.table_length as usize];
+        format::encode_keys(header, crc, table, &mut self.current.keys);
+        self.current.end += frame.len() as u64;
+        self.previous_crc = crc;
+        Ok(frame)
+    }
+}
+
+impl<D: Disk> Drop for LogWriter<D> {
+    fn drop(&mut self) {
+        self.segments.end();
+    }
+}
+
+/// Offsets in a segment fit 32 bits, as its length does.
+fn offset_u32(offset: u64) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+/// Whoever does not know the data folder's id cannot make up a frame.
+fn salt_of(uuid: [u8; 16]) -> u64 {
+    uuid.as_chunks::<8>().0.iter().fold(0, |salt, half| {
+        salt.rotate_left(29) ^ u64::from_le_bytes(*half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}

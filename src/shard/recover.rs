@@ -1,0 +1,230 @@
+//! Start: all cores replay the logs of earlier starts side by side, then each cleans up the shards that it owns.
+//!
+//! ```text
+//! every core: replay segments, whichever is next -> barrier
+//! every core: keep of each key the newest record, drop what has no container or upload, count what is live -> barrier
+//! core 0:     unlink data that nothing refers to -> barrier
+//! ```
+//!
+//! Recovery only removes what no record names, after all logs were read, and changes nothing else: crashing in it
+//! and starting again is the same as starting.
+
+mod barrier;
+mod keep;
+mod sweep;
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::barrier::Barrier;
+use super::index::value::PartList;
+use super::index::{Entry, SHARDS};
+use super::log::replay::{ReplayError, SegmentRef, list_segments, replay_segment};
+use super::log::{LogEnd, ReplayedRecord};
+use super::record::{Kind, decode_meta};
+use super::shared::Shared;
+use crate::io::Disk;
+
+/// Why a start failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecoverError {
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error("the data folder cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("another core could not start")]
+    OtherCore,
+}
+
+/// What the cores share while they start.
+pub(crate) struct Recovery {
+    barrier: Barrier,
+    next_segment: AtomicUsize,
+    /// Something committed cannot be read: nothing is swept or recycled in this start, so that no more is lost.
+    damaged: AtomicBool,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    ends: Vec<LogEnd>,
+    /// The highest sequence of each shard.
+    sequences: Vec<u64>,
+    /// Files of artifacts that are current.
+    own_files: HashSet<u64>,
+}
+
+/// What a core needs to go on.
+pub(crate) struct Recovered {
+    /// For the new log to name.
+    pub(crate) ends: Vec<LogEnd>,
+    /// The segments of earlier starts, in the order of their logs.
+    pub(crate) segments: Vec<SegmentRef>,
+    /// Whether segments may be recycled.
+    pub(crate) damaged: bool,
+}
+
+impl Recovery {
+    pub(crate) fn new(cores: usize) -> Self {
+        Self {
+            barrier: Barrier::new(cores),
+            next_segment: AtomicUsize::new(0),
+            damaged: AtomicBool::new(false),
+            found: Mutex::default(),
+        }
+    }
+
+    /// One core's share. All cores must call it.
+    ///
+    /// # Errors
+    /// [`RecoverError`], on every core if it fails on one.
+    pub(crate) async fn run<D: Disk>(
+        &self,
+        shared: &Shared,
+        core: usize,
+        disk: &D,
+    ) -> Result<Recovered, RecoverError> {
+        let outcome = self.steps(shared, core, disk).await;
+        if outcome.is_err() {
+            self.barrier.fail();
+        }
+        outcome
+    }
+
+    async fn steps<D: Disk>(
+        &self,
+        shared: &Shared,
+        core: usize,
+        disk: &D,
+    ) -> Result<Recovered, RecoverError> {
+        let segments = list_segments(disk, shared.volume.layout()).await?;
+        self.meet().await?;
+        self.replay(shared, disk, &segments).await?;
+        self.meet().await?;
+
+        let composites = self.keep_current(shared, core);
+        self.hold_parts(shared, disk, composites).await?;
+        self.meet().await?;
+
+        if core == 0 {
+            let own_files = std::mem::take(&mut self.found().own_files);
+            // Without any log, what data there is has lost its index: it is not ours to remove.
+            let keep = self.is_damaged() || segments.is_empty();
+            sweep::sweep(shared, disk, &own_files, keep).await?;
+        }
+        self.meet().await?;
+        let ends = self.found().ends.clone();
+        Ok(Recovered { ends, segments, damaged: self.is_damaged() })
+    }
+
+    async fn meet(&self) -> Result<(), RecoverError> {
+        if self.barrier.wait().await { Ok(()) } else { Err(RecoverError::OtherCore) }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Replays segments until none is left.
+    async fn replay<D: Disk>(
+        &self,
+        shared: &Shared,
+        disk: &D,
+        segments: &[SegmentRef],
+    ) -> Result<(), RecoverError> {
+        let mut sequences = vec![0_u64; SHARDS];
+        let mut malformed = 0_u64;
+        while let Some(segment) = segments.get(self.next_segment.fetch_add(1, Ordering::AcqRel)) {
+            let mut visit = |record: ReplayedRecord<'_>| {
+                let highest = &mut sequences[usize::from(record.shard)];
+                *highest = record.sequence.max(*highest);
+                malformed += u64::from(!insert(shared, record));
+            };
+            let replayed = replay_segment(disk, segment, &mut visit).await;
+            let summary = match replayed {
+                Ok(summary) => summary,
+                Err(ReplayError::Rot { segment, rot, summary }) => {
+                    tracing::error!(segment, frames = rot.len(), "committed frames are damaged");
+                    self.damaged.store(true, Ordering::Release);
+                    summary
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.found().ends.extend(summary.log_end());
+        }
+        if malformed > 0 {
+            tracing::error!(records = malformed, "records of the log are malformed");
+            self.damaged.store(true, Ordering::Release);
+        }
+        let mut found = self.found();
+        found.sequences.resize(SHARDS, 0);
+        for (highest, own) in found.sequences.iter_mut().zip(sequences) {
+            *highest = own.max(*highest);
+        }
+        Ok(())
+    }
+
+    fn keep_current(&self, shared: &Shared, core: usize) -> Vec<PartList> {
+        let mut kept = keep::Kept::default();
+        for shard in 0..=u8::MAX {
+            if shared.owner(shard) == core {
+                let highest =
+                    self.found().sequences.get(usize::from(shard)).copied().unwrap_or_default();
+                keep::keep_current(shared, shard, highest, &mut kept);
+            }
+        }
+        if kept.malformed > 0 {
+            tracing::error!(entries = kept.malformed, "values of the index are malformed");
+            self.damaged.store(true, Ordering::Release);
+        }
+        self.found().own_files.extend(kept.own_files);
+        for (segment, records) in kept.records {
+            shared.segments.hold_records(segment, records);
+        }
+        kept.composites
+    }
+
+    /// Counts what the artifacts completed from parts refer to.
+    async fn hold_parts<D: Disk>(
+        &self,
+        shared: &Shared,
+        disk: &D,
+        composites: Vec<PartList>,
+    ) -> Result<(), RecoverError> {
+        let mut reader = sweep::ListReader::new(disk.clone(), shared);
+        for list in composites {
+            match reader.read(list).await? {
+                Some(parts) => {
+                    let own_files = sweep::hold_parts(shared, &parts);
+                    self.found().own_files.extend(own_files);
+                }
+                None => {
+                    tracing::error!(segment = list.place.segment, "a part list is damaged");
+                    self.damaged.store(true, Ordering::Release);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Brings a record into the index; `false` if it is malformed.
+fn insert(shared: &Shared, record: ReplayedRecord<'_>) -> bool {
+    let (Some(kind), Some((stem, value))) =
+        (Kind::from_number(record.kind), decode_meta(record.meta))
+    else {
+        return false;
+    };
+    if value.is_empty() != (kind == Kind::Remove) {
+        return false;
+    }
+    let entry = Entry { place: record.place, value: value.into() };
+    shared.index.shard(record.shard).insert(stem, record.sequence, entry);
+    true
+}

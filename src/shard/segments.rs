@@ -1,0 +1,185 @@
+//! Who lives where: the live records of each log segment and the live bytes of each data segment, and what became
+//! garbage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam_queue::SegQueue;
+use crossbeam_skiplist::SkipMap;
+
+use super::extent::extent_length;
+use super::index::value::{Location, PartList};
+use super::log::Place;
+
+/// A log or data segment.
+#[derive(Debug, Default)]
+pub(crate) struct Segment {
+    /// Log segment: records that are current, and inline parts of current artifacts. Data segment: bytes that are
+    /// current or being written.
+    live: AtomicU64,
+    /// Nothing is added any more.
+    sealed: AtomicBool,
+    /// Queued to be freed, or freed.
+    gone: AtomicBool,
+}
+
+impl Segment {
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Ordering::Acquire)
+    }
+}
+
+/// What nobody can find in the index any more.
+#[derive(Debug)]
+pub(crate) enum Garbage {
+    /// The file of an artifact.
+    OwnFile(u64),
+    /// A sealed data segment without a live byte.
+    DataSegment(u64),
+    /// An artifact completed from parts; its list tells what else becomes garbage. Its record still counts as live.
+    Composite(PartList),
+}
+
+/// The segments of a data folder, shared by all cores.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    log: SkipMap<u64, Arc<Segment>>,
+    data: SkipMap<u64, Arc<Segment>>,
+    garbage: SegQueue<Garbage>,
+}
+
+impl Segments {
+    /// A log segment's entry, made at first sight.
+    pub(crate) fn log(&self, id: u64) -> Arc<Segment> {
+        Arc::clone(self.log.get_or_insert_with(id, Arc::default).value())
+    }
+
+    /// A data segment's entry, made at first sight.
+    pub(crate) fn data(&self, id: u64) -> Arc<Segment> {
+        Arc::clone(self.data.get_or_insert_with(id, Arc::default).value())
+    }
+
+    /// Live records of a log segment.
+    pub(crate) fn live_records(&self, id: u64) -> u64 {
+        self.log.get(&id).map_or(0, |entry| entry.value().live())
+    }
+
+    /// Whether a log segment may still be read.
+    pub(crate) fn has_log(&self, id: u64) -> bool {
+        self.log.contains_key(&id)
+    }
+
+    /// Whether a data segment may still be read.
+    pub(crate) fn has_data(&self, id: u64) -> bool {
+        self.data.contains_key(&id)
+    }
+
+    /// Forgets a log segment that was retired.
+    pub(crate) fn forget_log(&self, id: u64) {
+        self.log.remove(&id);
+    }
+
+    /// Forgets a data segment that was unlinked.
+    pub(crate) fn forget_data(&self, id: u64) {
+        self.data.remove(&id);
+    }
+
+    /// Counts records of a log segment as live.
+    pub(crate) fn hold_records(&self, segment: u64, count: u64) {
+        self.log(segment).live.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// A record is not current any more.
+    pub(crate) fn release_record(&self, place: Place) {
+        let before = self.log(place.segment).live.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "a record was released twice");
+    }
+
+    /// Counts the bytes of an artifact or part as live. Its record is counted apart; inline bytes of a part that an
+    /// artifact took over count as one more.
+    pub(crate) fn hold(&self, location: Location, size: u64) {
+        if let Location::Extent { segment, .. } = location {
+            self.data(segment).live.fetch_add(extent_length(size), Ordering::AcqRel);
+        }
+    }
+
+    /// The bytes of an artifact or part are not current any more, and not in the index.
+    pub(crate) fn release(&self, location: Location, size: u64) {
+        match location {
+            Location::Inline { .. } => (),
+            Location::OwnFile { id } => self.garbage.push(Garbage::OwnFile(id)),
+            Location::Extent { segment: id, .. } => {
+                let segment = self.data(id);
+                let length = extent_length(size);
+                let before = segment.live.fetch_sub(length, Ordering::AcqRel);
+                debug_assert!(before >= length, "an extent was released twice");
+                self.free_if_dead(id, &segment);
+            }
+        }
+    }
+
+    /// An artifact completed from parts is not current any more.
+    pub(crate) fn release_composite(&self, list: PartList) {
+        self.garbage.push(Garbage::Composite(list));
+    }
+
+    /// A data segment of an earlier start: nothing is added to it. With `keep` it is never freed.
+    pub(crate) fn adopt_data(&self, id: u64, keep: bool) {
+        let segment = self.data(id);
+        segment.sealed.store(!keep, Ordering::SeqCst);
+    }
+
+    /// Nothing more will be added to a data segment.
+    pub(crate) fn seal_data(&self, id: u64) {
+        let segment = self.data(id);
+        segment.sealed.store(true, Ordering::SeqCst);
+        self.free_if_dead(id, &segment);
+    }
+
+    /// The next piece of garbage.
+    pub(crate) fn next_garbage(&self) -> Option<Garbage> {
+        self.garbage.pop()
+    }
+
+    fn free_if_dead(&self, id: u64, segment: &Segment) {
+        let dead = segment.sealed.load(Ordering::SeqCst) && segment.live() == 0;
+        if dead && !segment.gone.swap(true, Ordering::AcqRel) {
+            self.garbage.push(Garbage::DataSegment(id));
+        }
+    }
+}
+
+/// Bytes that were written, or are being written, and have no owner yet. Dropping it gives them back; it travels
+/// with the commit that will own them.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    segments: Arc<Segments>,
+    location: Location,
+    size: u64,
+    owned: bool,
+}
+
+impl Lease {
+    /// Leases a location whose bytes have not been counted yet.
+    pub(crate) fn new(segments: Arc<Segments>, location: Location, size: u64) -> Self {
+        segments.hold(location, size);
+        Self { segments, location, size, owned: false }
+    }
+
+    pub(crate) fn location(&self) -> Location {
+        self.location
+    }
+
+    /// The bytes have an owner, or may have one: they stay.
+    pub(crate) fn keep(mut self) {
+        self.owned = true;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.owned {
+            self.segments.release(self.location, self.size);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the cores share of one data folder: the read side of the index, the mailboxes and the books of the segments.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_channel::oneshot;
+
+use super::commit::{Commit, Committed, Request};
+use super::error::ShardError;
+use super::index::Index;
+use super::mailbox::{CAPACITY, Mailbox};
+use super::pins::Epochs;
+use super::segments::Segments;
+use super::volume::Volume;
+use crate::io::Clock;
+
+/// Whether writes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum WriteState {
+    Open = 0,
+    Full = 1,
+    Poisoned = 2,
+}
+
+/// One data folder, seen from all cores.
+pub(crate) struct Shared {
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) index: Index,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) mailboxes: Box<[Mailbox<Commit>]>,
+    write_state: AtomicU8,
+    /// Log segments of earlier starts that are left; more than any number until they are known.
+    old_logs: AtomicUsize,
+    /// The log segments of each core in this start, in order; the last is being written.
+    logs: Box<[Mutex<VecDeque<u64>>]>,
+    abandoned: AtomicBool,
+}
+
+impl Shared {
+    /// For so many cores, which is at least one.
+    pub(crate) fn new(volume: Arc<Volume>, cores: usize) -> Self {
+        let cores = cores.max(1);
+        Self {
+            volume,
+            index: Index::default(),
+            segments: Arc::default(),
+            epochs: Arc::new(Epochs::new(cores)),
+            mailboxes: (0..cores).map(|_| Mailbox::new(CAPACITY)).collect(),
+            write_state: AtomicU8::new(WriteState::Open as u8),
+            old_logs: AtomicUsize::new(usize::MAX),
+            logs: (0..cores).map(|_| Mutex::default()).collect(),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    /// Number of cores.
+    pub(crate) fn cores(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// The core that decides the commits of a shard.
+    pub(crate) fn owner(&self, shard: u8) -> usize {
+        usize::from(shard) % self.cores()
+    }
+
+    /// Whether writes are taken.
+    pub(crate) fn write_state(&self) -> WriteState {
+        match self.write_state.load(Ordering::Acquire) {
+            0 => WriteState::Open,
+            1 => WriteState::Full,
+            _ => WriteState::Poisoned,
+        }
+    }
+
+    /// Notes how writes went. A poisoned folder stays so until a restart.
+    pub(crate) fn set_write_state(&self, state: WriteState) {
+        let keep_poisoned = |now: u8| (now != WriteState::Poisoned as u8).then_some(state as u8);
+        // It fails only where it stays poisoned.
+        let _ = self.write_state.fetch_update(Ordering::AcqRel, Ordering::Acquire, keep_poisoned);
+    }
+
+    /// Lets the cores stop as a crash would leave them: nothing is sealed or cut.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// How many log segments of earlier starts are left.
+    pub(crate) fn old_logs(&self) -> usize {
+        self.old_logs.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_old_logs(&self, left: usize) {
+        self.old_logs.store(left, Ordering::Release);
+    }
+
+    /// Notes the segment that a core's log has come to.
+    pub(crate) fn writing_log(&self, core: usize, segment: u64) {
+        let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
+        if logs.back() != Some(&segment) {
+            logs.push_back(segment);
+        }
+    }
+
+    /// Takes the oldest segments of a core's log of which nothing is live, but never the one being written.
+    pub(crate) fn take_dead_logs(&self, core: usize) -> Vec<u64> {
+        let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dead = Vec::new();
+        while logs.len() > 1
+            && let Some(first) = logs.pop_front()
+        {
+            if self.segments.live_records(first) > 0 {
+                logs.push_front(first);
+                break;
+            }
+            dead.push(first);
+        }
+        dead
+    }
+
+    /// Hands a commit to the shard's owner and waits until it is decided and durable. Also says how many waited
+    /// there before it.
+    ///
+    /// # Cancel safety
+    /// Once the commit is queued it is carried out, whether or not anybody waits.
+    pub(crate) async fn commit(
+        &self,
+        shard: u8,
+        request: Request,
+        clock: &impl Clock,
+        queued: impl FnOnce(usize),
+    ) -> Result<Committed, ShardError> {
+        let (answer, decided) = oneshot::channel();
+        let mailbox = &self.mailboxes[self.owner(shard)];
+        queued(mailbox.depth());
+        let sent = mailbox.send(Commit { shard, request, answer }, clock).await;
+        sent.map_err(|_| ShardError::Overloaded)?;
+        decided.await.unwrap_or(Err(ShardError::Poisoned))
+    }
+}

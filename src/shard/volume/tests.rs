@@ -1,0 +1,106 @@
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Flips a byte of a superblock copy.
+fn damage(root: &Path, file: usize, copy: usize) {
+    let path = root.join(FILES[file]);
+    let mut bytes = folder::read_start(&path, 2 * COPY_LENGTH).unwrap().unwrap();
+    bytes[copy * COPY_LENGTH + 20] ^= 1;
+    folder::write_start_durably(&path, &bytes).unwrap();
+}
+
+#[test]
+fn starts_count_up_and_ids_are_unique() {
+    let root = folder();
+    let first = Volume::open(root.path()).unwrap();
+    assert_eq!(first.start(), 1);
+    assert_eq!(first.next_segment_id(), (1 << 32) | 1);
+    assert_eq!(first.next_segment_id(), (1 << 32) | 2);
+    let uuid = first.uuid();
+    drop(first);
+    let second = Volume::open(root.path()).unwrap();
+    assert_eq!((second.start(), second.uuid()), (2, uuid));
+    assert_eq!(second.next_segment_id(), (2 << 32) | 1);
+}
+
+#[test]
+fn one_server_at_a_time() {
+    let root = folder();
+    let _held = Volume::open(root.path()).unwrap();
+    let error = Volume::open(root.path()).unwrap_err();
+    assert!(matches!(error, VolumeError::Held { .. }));
+    assert!(error.to_string().contains(root.path().to_str().unwrap()));
+}
+
+#[test]
+fn two_good_copies_are_enough_and_are_healed() {
+    for (first, second) in [((0, 0), (0, 1)), ((0, 0), (1, 1)), ((1, 0), (1, 1))] {
+        let root = folder();
+        drop(Volume::open(root.path()).unwrap());
+        damage(root.path(), first.0, first.1);
+        damage(root.path(), second.0, second.1);
+        assert_eq!(Volume::open(root.path()).unwrap().start(), 2);
+        damage(root.path(), 0, 0);
+        damage(root.path(), 1, 0);
+        assert_eq!(Volume::open(root.path()).unwrap().start(), 3);
+    }
+}
+
+#[test]
+fn one_good_copy_is_refused_once_there_is_data() {
+    let root = folder();
+    drop(Volume::open(root.path()).unwrap());
+    folder::write_start_durably(&root.path().join("data/x"), b"x").unwrap();
+    for (file, copy) in [(0, 0), (0, 1), (1, 0)] {
+        damage(root.path(), file, copy);
+    }
+    assert!(matches!(Volume::open(root.path()), Err(VolumeError::Damaged { .. })));
+}
+
+#[test]
+fn a_start_cut_short_keeps_the_old_number_or_the_new() {
+    let root = folder();
+    drop(Volume::open(root.path()).unwrap());
+    let old = folder::read_start(&root.path().join(FILES[0]), 2 * COPY_LENGTH).unwrap().unwrap();
+    drop(Volume::open(root.path()).unwrap());
+    let new = folder::read_start(&root.path().join(FILES[0]), 2 * COPY_LENGTH).unwrap().unwrap();
+    // The power went while the first file was being written: one copy new, three old.
+    let torn = [&new[..COPY_LENGTH], &old[COPY_LENGTH..]].concat();
+    folder::write_start_durably(&root.path().join(FILES[0]), &torn).unwrap();
+    folder::write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
+    assert_eq!(Volume::open(root.path()).unwrap().start(), 2);
+    // And while the second was: two new, two old.
+    folder::write_start_durably(&root.path().join(FILES[0]), &new).unwrap();
+    folder::write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
+    assert_eq!(Volume::open(root.path()).unwrap().start(), 3);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let root = folder();
+    drop(Volume::open(root.path()).unwrap());
+    let mut copy = encode(Superblock { uuid: [1; 16], start: 9 });
+    copy[8..12].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
+    let crc = crc_fast::crc32_iscsi(&copy[..COPY_LENGTH - 4]);
+    copy[COPY_LENGTH - 4..].copy_from_slice(&crc.to_le_bytes());
+    folder::write_start_durably(&root.path().join(FILES[1]), &[copy, copy].concat()).unwrap();
+    let error = Volume::open(root.path()).unwrap_err();
+    assert!(matches!(error, VolumeError::Newer { found, .. } if found == FORMAT_VERSION + 1));
+}
+
+#[test]
+fn no_permission_is_said_plainly() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = folder();
+    let inner = root.path().join("inner");
+    folder::create(&inner).unwrap();
+    std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o500)).unwrap();
+    // The superuser may do everything.
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    assert!(matches!(Volume::open(&inner), Err(VolumeError::Denied { .. })));
+}
