@@ -1,5 +1,7 @@
 //! What an operation is given, and what it gives back.
 
+use std::cell::OnceCell;
+
 use crate::context::Context;
 use crate::engine::{AnyReader, Engine};
 use crate::http::{Body, HeaderBlock, Headers, RequestHead, ResponseBody};
@@ -26,6 +28,8 @@ pub(crate) struct Call<'a> {
     pub(crate) identity: Identity,
     /// Who serves.
     pub(crate) service: &'a Service,
+    /// The canonical user id of who asks, once it was needed: a listing repeats it.
+    pub(crate) owner_id: OnceCell<String>,
 }
 
 impl<'a> Call<'a> {
@@ -138,14 +142,14 @@ impl<'a> Call<'a> {
     }
 
     /// The canonical user id of who asks.
-    pub(crate) fn owner_id(&self) -> String {
-        name::owner_id(self.identity.tenant)
+    pub(crate) fn owner_id(&self) -> &str {
+        self.owner_id.get_or_init(|| name::owner_id(self.identity.tenant))
     }
 
     /// Writes who asks as an element of this name.
     pub(crate) fn owner(&self, xml: &mut Xml, element: &str) {
         xml.open(element);
-        xml.text("ID", &self.owner_id());
+        xml.text("ID", self.owner_id());
         xml.text("DisplayName", "default");
         xml.close(element);
     }
