@@ -9,7 +9,7 @@ use crate::model::{ArtifactKey, ByteRange, ContainerName, UploadId};
 
 use super::auth::{BodySource, Identity, read_document};
 use super::error::{Code, S3Error};
-use super::headers::{accepted, condition, single};
+use super::headers::{accepted, condition, not_implemented, single};
 use super::name;
 use super::query::Query;
 use super::route::{Route, Verb};
@@ -41,6 +41,7 @@ impl<'a> Call<'a> {
         accepted::check(self.headers(), &self.query)?;
         self.check_owner("x-amz-expected-bucket-owner")?;
         self.check_version()?;
+        self.check_copy_source()?;
         match (self.head.method, self.route.verb) {
             ("GET" | "HEAD", _)
             | (
@@ -62,6 +63,20 @@ impl<'a> Call<'a> {
         match single(self.headers(), header)? {
             Some(expected) if expected != self.owner_id() => Err(Code::AccessDenied.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// What is said of a copy's source goes unheeded where nothing is copied.
+    fn check_copy_source(&self) -> Result<(), S3Error> {
+        let start = "x-amz-copy-source";
+        let stray = |name: &str| match self.route.verb {
+            Verb::UploadPartCopy => false,
+            Verb::CopyObject => name.eq_ignore_ascii_case("x-amz-copy-source-range"),
+            _ => name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
+        };
+        match self.headers().iter().find(|(name, _)| stray(name)) {
+            Some((name, _)) => Err(not_implemented(name)),
+            None => Ok(()),
         }
     }
 
@@ -165,11 +180,25 @@ impl<'a> Call<'a> {
         body: &mut B,
         parse: impl FnOnce(&[u8]) -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
+        self.document_of(ctx, self.head, body, parse).await
+    }
+
+    /// As [`Call::document`], of a head with other promises about the body.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn document_of<B: Body, T>(
+        &self,
+        ctx: &Context,
+        head: &RequestHead<'_>,
+        body: &mut B,
+        parse: impl FnOnce(&[u8]) -> Result<T, S3Error>,
+    ) -> Result<T, S3Error> {
         let length = body.length().and_then(|length| usize::try_from(length).ok());
         let reserved = length.unwrap_or(DOCUMENT_BYTES_MAX).min(DOCUMENT_BYTES_MAX);
         let _room = self.service.documents.reserve(reserved).ok_or(Code::SlowDown)?;
         let limit = DOCUMENT_BYTES_MAX as u64;
-        let mut source = BodySource::document(self.head, &self.identity, body, limit)?;
+        let mut source = BodySource::document(head, &self.identity, body, limit)?;
         let document = read_document(ctx, &mut source, DOCUMENT_BYTES_MAX).await?;
         parse(&document)
     }

@@ -148,3 +148,17 @@ fn checksums_of_parts_make_one_of_the_whole() {
         .with("x-amz-checksum-type", "FULL_OBJECT");
     assert_eq!(server.send(&bad).error(), (400, "InvalidRequest"));
 }
+
+#[test]
+fn a_completion_carries_the_checksum_of_the_whole() {
+    let server = Server::new();
+    let id = create(
+        &server,
+        &[("x-amz-checksum-algorithm", "CRC32"), ("x-amz-checksum-type", "FULL_OBJECT")],
+    );
+    let tag = put_part(&server, &id, 1, b"hello");
+    let with = |value: &str| complete(&server, &id, &[(1, &tag)], ("x-amz-checksum-crc32", value));
+    assert_eq!(with("AAAAAA==").error(), (400, "BadDigest"));
+    let done = with("NhCmhg==");
+    assert_eq!((done.status, done.element("ChecksumCRC32")), (200, Some("NhCmhg==")));
+}

@@ -32,6 +32,7 @@ fn what_is_not_implemented_changes_nothing() {
         ("x-amz-write-offset-bytes", "0"),
         ("If-Modified-Since", "Wed, 01 Jan 2020 00:00:00 GMT"),
         ("Content-Range", "bytes 0-1/9"),
+        ("x-amz-copy-source-if-match", "x"),
     ] {
         let put = server.send(&request("PUT /bkt/k").with(name, value).body("x"));
         assert_eq!(put.error(), (501, "NotImplemented"), "{name}");
