@@ -28,13 +28,12 @@ pub(crate) async fn failure(
     }
 }
 
-/// Names the condition that failed.
+/// Names the condition that failed at commit.
 pub(crate) fn with_condition(error: EngineError, condition: WriteCondition) -> S3Error {
+    let decided = matches!(error, EngineError::Driver(DriverError::PreconditionFailed));
     let error = S3Error::from(error);
-    if error.code != Code::PreconditionFailed {
-        return error;
-    }
     match condition {
+        _ if !decided => error,
         WriteCondition::None => error,
         WriteCondition::Absent => error.with("Condition", "If-None-Match"),
         WriteCondition::Present | WriteCondition::Matches(_) => error.with("Condition", "If-Match"),
