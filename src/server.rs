@@ -30,12 +30,14 @@ use crate::event::admin::{self, BindError};
 use crate::event::aggregate::{self, AggregatorHandle};
 use crate::event::{self, AdminState};
 use crate::io::budget::Budget;
+use crate::io::clock::SystemClock;
 use crate::net::Handler;
 use crate::net::listener::{self, Lobby};
 use crate::runtime::core::{
     Backend, BackendError, BlockingPool, probe, raise_open_files, spawn_core,
 };
 use crate::runtime::rendezvous::Rendezvous;
+use crate::s3::{Service, ServiceConfig};
 
 use self::core::Seat;
 use storage::Storage;
@@ -117,8 +119,14 @@ impl Server {
     /// # Errors
     /// [`ServerError`]; nothing is served then, and the process should end.
     pub fn start(config: Config) -> Result<Self, ServerError> {
-        let _ = (Prepared::new(&config)?, tenants);
-        Err(ServerError::CoreLost)
+        let prepared = Prepared::new(&config)?;
+        let service = ServiceConfig {
+            region: config.region.clone(),
+            domains: config.domains.clone(),
+            tenants: tenants(&config, prepared.address)?,
+            body_bytes_max: config.limits.body_bytes,
+        };
+        Self::start_with(&config, prepared, |engine| Service::new(service, engine, SystemClock))
     }
 
     /// The same with a handler of the caller's for each core.

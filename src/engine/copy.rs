@@ -7,8 +7,8 @@ use crate::driver::{
     BodyError, Chunk, Driver, DriverError, OpenArtifact, Reader, Source, Target, WriteSpec,
 };
 use crate::model::{
-    ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, Digests, ETag, Metadata, PartInfo,
-    ReadConditions, ReadVerdict, UploadId, WriteCondition, WriteReceipt,
+    ByteRange, ChecksumAlgorithm, Digests, ETag, Metadata, PartInfo, ReadConditions, ReadVerdict,
+    UploadId, WriteCondition, WriteReceipt,
 };
 
 use super::digest::Digester;
@@ -256,14 +256,146 @@ impl<R: Reader> Source for CopySource<R> {
 
     async fn finish(&mut self, _ctx: &Context) -> Result<Digests, BodyError> {
         let values = self.digester.take().map(Digester::finish).unwrap_or_default();
-        let checksum = values.checksums.first().and_then(|(algorithm, value)| {
-            Checksum::new(*algorithm, ChecksumKind::FullObject, value)
-        });
-        let complete = self.taken == self.size
-            && checksum.is_some_and(|checksum| checksum.algorithm == self.algorithm);
+        let checksum = values.checksum(self.algorithm);
         match values.md5 {
-            Some(hash) if complete => Ok(Digests { etag: ETag { hash, parts: 0 }, checksum }),
-            _ => Err(BodyError::CopySource),
+            Some(hash) if self.taken == self.size => {
+                Ok(Digests { etag: ETag { hash, parts: 0 }, checksum })
+            }
+            // The reader ended short of what was opened.
+            _ => {
+                self.failure = Some(DriverError::Corrupt);
+                Err(BodyError::CopySource)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::driver::conformance::block_on;
+    use crate::model::{ArtifactInfo, TenantId};
+
+    /// An artifact of these chunks.
+    struct Chunks(VecDeque<Chunk>, ArtifactInfo);
+
+    impl Chunks {
+        fn new(chunks: Vec<Chunk>) -> Self {
+            let info = ArtifactInfo {
+                size: chunks.iter().map(Chunk::len).sum(),
+                etag: ETag { hash: [0; 16], parts: 0 },
+                modified_ms: 0,
+                metadata: Metadata::default(),
+                checksum: None,
+            };
+            Self(chunks.into(), info)
+        }
+    }
+
+    impl OpenArtifact for Chunks {
+        type Reader = Self;
+
+        fn info(&self) -> &ArtifactInfo {
+            &self.1
+        }
+
+        fn part_count(&self) -> Option<u16> {
+            None
+        }
+
+        async fn part(&self, _: &Context, _: u16) -> Result<Option<ByteRange>, DriverError> {
+            Ok(None)
+        }
+
+        async fn read(self, _: &Context, _: ByteRange) -> Result<Self, DriverError> {
+            Ok(self)
+        }
+    }
+
+    impl Reader for Chunks {
+        async fn next(&mut self, _: &Context) -> Result<Option<Chunk>, DriverError> {
+            Ok(self.0.pop_front())
+        }
+    }
+
+    fn context() -> Context {
+        Context::internal(TenantId::DEFAULT)
+    }
+
+    async fn take(source: &mut CopySource<Chunks>, piece: usize) -> Result<Vec<u8>, BodyError> {
+        let mut taken = Vec::new();
+        let mut buffer = vec![0; piece];
+        loop {
+            match source.read(&context(), &mut buffer).await? {
+                0 => return Ok(taken),
+                read => taken.extend_from_slice(&buffer[..read]),
+            }
+        }
+    }
+
+    #[test]
+    fn memory_and_files_are_copied_alike() {
+        let bytes: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let file = Arc::new(std::os::fd::OwnedFd::from(file));
+        let (start, end) = (1000, 2_000_001);
+        let chunks = vec![
+            Chunk::Memory(bytes::Bytes::copy_from_slice(&bytes[..start])),
+            Chunk::File { file, offset: start as u64, length: (end - start) as u64 },
+            Chunk::Memory(bytes::Bytes::copy_from_slice(&bytes[end..])),
+        ];
+        let whole = ByteRange::whole(bytes.len() as u64);
+        crate::io::testing::run(async {
+            for piece in [100_003, 64 << 10, 4 << 20] {
+                let open = Chunks::new(chunks.clone());
+                let algorithm = ChecksumAlgorithm::Sha256;
+                let copy = CopySource::new(&context(), open, whole, algorithm).await;
+                let mut copy = copy.unwrap();
+                assert!(take(&mut copy, piece).await.unwrap() == bytes, "pieces of {piece}");
+                let digests = copy.finish(&context()).await.unwrap();
+                assert_eq!(digests.etag.hash, crate::stdx::md5::digest(&bytes));
+                let sha = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+                assert_eq!(digests.checksum.unwrap().value(), sha.as_ref());
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_is_damage() {
+        let file = Arc::new(std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap()));
+        let open = Chunks::new(vec![Chunk::File { file, offset: 0, length: 10 }]);
+        crate::io::testing::run(async {
+            let algorithm = ChecksumAlgorithm::Crc32;
+            let copy = CopySource::new(&context(), open, ByteRange::whole(10), algorithm).await;
+            let mut copy = copy.unwrap();
+            let error = take(&mut copy, 64).await.unwrap_err();
+            assert_eq!(error, BodyError::CopySource);
+            let cause = copy.cause(error.into());
+            assert!(matches!(cause, EngineError::Driver(DriverError::Corrupt)), "{cause:?}");
+        });
+    }
+
+    #[test]
+    fn what_ends_early_or_is_too_large_is_not_copied() {
+        block_on(async {
+            let algorithm = ChecksumAlgorithm::Crc32;
+            let short = Chunks::new(vec![Chunk::Memory("short".into())]);
+            let copy = CopySource::new(&context(), short, ByteRange::whole(6), algorithm).await;
+            let mut copy = copy.unwrap();
+            assert_eq!(take(&mut copy, 64).await.unwrap(), b"short");
+            assert_eq!(copy.finish(&context()).await, Err(BodyError::CopySource));
+
+            for (size, fits) in [(COPY_BYTES_MAX, true), (COPY_BYTES_MAX + 1, false)] {
+                let range = ByteRange { offset: 7, length: size };
+                let open = Chunks::new(Vec::new());
+                let copy = CopySource::new(&context(), open, range, algorithm).await;
+                assert_eq!(copy.is_ok(), fits, "{size} bytes");
+            }
+        });
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::listener::{self, Lobby};
 use super::pulse::{Ward, Watched};
 use super::transport::Transport;
-use super::{Handler, Outline, connection};
+use super::{Handler, connection};
 use crate::config::Limits;
 use crate::context::{Context, Monotonic, RequestId, Stage};
 use crate::event::{Emitter, Outcome, Record};
@@ -19,6 +19,7 @@ use crate::http::response::DateCache;
 use crate::io::Clock;
 use crate::io::clock::SystemClock;
 use crate::runtime;
+use crate::s3::Outline;
 
 /// Sweeps over the connections happen at least this often.
 const SWEEP_MAX: Duration = Duration::from_millis(250);

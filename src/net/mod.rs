@@ -14,27 +14,10 @@ pub mod transport;
 
 use crate::context::{Context, RequestId};
 use crate::driver::Reader;
-use crate::event::{Operation, Outcome};
+use crate::engine::AnyReader;
 use crate::http::{Body, RequestHead, Response};
-use crate::model::ByteRange;
 use crate::s3::error::Code;
-
-/// What an event tells of an operation besides its measurements.
-#[derive(Clone, Copy, Debug)]
-pub struct Outline {
-    /// What was asked for.
-    pub operation: Operation,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Code of the error in the answer; empty for none.
-    pub error_code: &'static str,
-    /// Hash of the container's name; 0 for none.
-    pub container_hash: u64,
-    /// Hash of the key; 0 for none.
-    pub key_hash: u64,
-    /// The range that is read.
-    pub range: Option<ByteRange>,
-}
+use crate::s3::{self, Outline, Reply, Service};
 
 /// A handler's answer to one request.
 pub struct Answer<R> {
@@ -63,4 +46,22 @@ pub trait Handler: 'static {
     /// Renders the refusal of a request that never reached [`serve`](Self::serve), or whose answer
     /// could not be sent. The connection closes after it.
     fn refuse(&self, request_id: RequestId, code: Code) -> Response<Self::Reader>;
+}
+
+impl Handler for Service {
+    type Reader = AnyReader;
+
+    async fn serve<B: Body>(
+        &self,
+        ctx: Context,
+        head: &RequestHead<'_>,
+        body: &mut B,
+    ) -> Answer<AnyReader> {
+        let Reply { ctx, response, outline } = Self::serve(self, ctx, head, body).await;
+        Answer { ctx, response, outline }
+    }
+
+    fn refuse(&self, request_id: RequestId, code: Code) -> Response<AnyReader> {
+        s3::refuse(request_id, code, true)
+    }
 }

@@ -11,8 +11,9 @@ use crate::engine::AnyReader;
 use crate::event::{Operation, Outcome};
 use crate::http::{Body, HeaderBlock, RequestHead, Response, ResponseBody};
 use crate::model::ContainerName;
-use crate::net::{Answer, Outline};
+use crate::net::Answer;
 use crate::runtime::placement::allowed_cpus;
+use crate::s3::Outline;
 use crate::s3::error::Code;
 
 /// Creates the container that the path names, and says how that went.

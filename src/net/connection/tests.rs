@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::Answer;
 use super::super::listener::{Lobby, bind};
-use super::super::{Answer, Outline};
 use super::*;
 use crate::config::Limits;
 use crate::context::{Context, RequestId};
@@ -20,6 +20,7 @@ use crate::event::{Operation, Record, rings};
 use crate::http::{Body, HeaderBlock, RequestHead};
 use crate::runtime;
 use crate::runtime::core::{Backend, BlockingPool, block_on};
+use crate::s3::Outline;
 
 /// Yields prepared chunks, and an error where there is one.
 struct Script(std::vec::IntoIter<Result<Chunk, DriverError>>);
