@@ -8,8 +8,8 @@ pub mod buffer;
 pub mod clock;
 pub mod folder;
 pub mod pool;
-pub mod socket;
 pub mod sim;
+pub mod socket;
 #[cfg(test)]
 pub mod testing;
 pub mod uring;
