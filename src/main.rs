@@ -31,13 +31,8 @@ fn log_to_stderr() {
         EnvFilter::try_from_env("VAULTAIRE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-<<<<<<< HEAD
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-=======
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
->>>>>>> room/config
         .init();
 }
 
