@@ -12,7 +12,7 @@ use crate::s3::headers::{checksum, condition, invalid, single};
 use crate::s3::xml::{Xml, XmlReader};
 use crate::stdx::percent;
 
-use super::write::{failure, quoted};
+use super::write::{quoted, with_condition};
 
 /// Smallest size of every part but the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
@@ -47,7 +47,7 @@ pub(crate) async fn serve<B: Body>(
                 "The x-amz-mp-object-size you specified is not the size of the parts.",
             ));
         }
-        Err(error) => return Err(failure(ctx, call, target, condition, error).await),
+        Err(error) => return Err(with_condition(error, condition)),
     };
     let mut xml = Xml::new("CompleteMultipartUploadResult", 1024);
     xml.text("Location", &location(call));

@@ -152,6 +152,7 @@ fn writes_have_conditions() {
     let delete =
         |value: &str| server.send(&request("DELETE /bkt/k").with("If-Match", value)).status;
     assert_eq!((delete("\"x\""), delete(TAG_OF_HELLO)), (412, 204));
+    assert_eq!(delete("*"), 404);
     assert_eq!(server.send(&request("DELETE /bkt/k")).status, 204);
 }
 
