@@ -131,5 +131,12 @@ impl Layout {
     }
 }
 
+/// Whoever does not know the data folder's id cannot make up a frame.
+pub(crate) fn salt_of(uuid: [u8; 16]) -> u64 {
+    uuid.as_chunks::<8>().0.iter().fold(0, |salt, half| {
+        salt.rotate_left(29) ^ u64::from_le_bytes(*half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -90,7 +90,7 @@ impl<D: Disk> LogWriter<D> {
         };
         tracing::debug!(core, ?method, "log opened");
         let log = LogId { start: volume.start(), core };
-        let salt = salt_of(volume.uuid());
+        let salt = super::salt_of(volume.uuid());
         let segments = Segments::new(disk, volume, method, options.segment_length);
         let first = segments.take_spare().await?;
         let current = Current {
@@ -444,11 +444,4 @@ impl<D: Disk> Drop for LogWriter<D> {
 /// Offsets in a segment fit 32 bits, as its length does.
 fn offset_u32(offset: u64) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
-}
-
-/// Whoever does not know the data folder's id cannot make up a frame.
-fn salt_of(uuid: [u8; 16]) -> u64 {
-    uuid.as_chunks::<8>().0.iter().fold(0, |salt, half| {
-        salt.rotate_left(29) ^ u64::from_le_bytes(*half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    })
 }
