@@ -1,5 +1,6 @@
 //! The `vaultaire` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -28,7 +29,11 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let filter =
         EnvFilter::try_from_env("VAULTAIRE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }
 
 /// Prints to a reader that may have gone away, as in `vaultaire config sample | head`.

@@ -56,13 +56,13 @@ pub enum DriverError {
     /// The container holds artifacts.
     #[error("the container is not empty")]
     ContainerNotEmpty,
-    /// No current artifact has this key.
+    /// No current artifact has this key; also if a condition asks for one.
     #[error("no such artifact")]
     NoSuchArtifact,
     /// No upload in progress has this id and key.
     #[error("no such upload")]
     NoSuchUpload,
-    /// A condition did not hold at commit.
+    /// A condition did not hold at commit against the artifact that is there.
     #[error("a precondition failed")]
     PreconditionFailed,
     /// A part of a completion is missing or has another tag.

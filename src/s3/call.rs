@@ -1,5 +1,7 @@
 //! What an operation is given, and what it gives back.
 
+use std::cell::OnceCell;
+
 use crate::context::Context;
 use crate::engine::{AnyReader, Engine};
 use crate::http::{Body, HeaderBlock, Headers, RequestHead, ResponseBody};
@@ -7,7 +9,7 @@ use crate::model::{ArtifactKey, ByteRange, ContainerName, UploadId};
 
 use super::auth::{BodySource, Identity, read_document};
 use super::error::{Code, S3Error};
-use super::headers::{accepted, condition, single};
+use super::headers::{accepted, condition, not_implemented, single};
 use super::name;
 use super::query::Query;
 use super::route::{Route, Verb};
@@ -26,6 +28,8 @@ pub(crate) struct Call<'a> {
     pub(crate) identity: Identity,
     /// Who serves.
     pub(crate) service: &'a Service,
+    /// The canonical user id of who asks, once it was needed: a listing repeats it.
+    pub(crate) owner_id: OnceCell<String>,
 }
 
 impl<'a> Call<'a> {
@@ -37,6 +41,7 @@ impl<'a> Call<'a> {
         accepted::check(self.headers(), &self.query)?;
         self.check_owner("x-amz-expected-bucket-owner")?;
         self.check_version()?;
+        self.check_copy_source()?;
         match (self.head.method, self.route.verb) {
             ("GET" | "HEAD", _)
             | (
@@ -58,6 +63,20 @@ impl<'a> Call<'a> {
         match single(self.headers(), header)? {
             Some(expected) if expected != self.owner_id() => Err(Code::AccessDenied.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// What is said of a copy's source goes unheeded where nothing is copied.
+    fn check_copy_source(&self) -> Result<(), S3Error> {
+        let start = "x-amz-copy-source";
+        let stray = |name: &str| match self.route.verb {
+            Verb::UploadPartCopy => false,
+            Verb::CopyObject => name.eq_ignore_ascii_case("x-amz-copy-source-range"),
+            _ => name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
+        };
+        match self.headers().iter().find(|(name, _)| stray(name)) {
+            Some((name, _)) => Err(not_implemented(name)),
+            None => Ok(()),
         }
     }
 
@@ -138,14 +157,14 @@ impl<'a> Call<'a> {
     }
 
     /// The canonical user id of who asks.
-    pub(crate) fn owner_id(&self) -> String {
-        name::owner_id(self.identity.tenant)
+    pub(crate) fn owner_id(&self) -> &str {
+        self.owner_id.get_or_init(|| name::owner_id(self.identity.tenant))
     }
 
     /// Writes who asks as an element of this name.
     pub(crate) fn owner(&self, xml: &mut Xml, element: &str) {
         xml.open(element);
-        xml.text("ID", &self.owner_id());
+        xml.text("ID", self.owner_id());
         xml.text("DisplayName", "default");
         xml.close(element);
     }
@@ -161,11 +180,25 @@ impl<'a> Call<'a> {
         body: &mut B,
         parse: impl FnOnce(&[u8]) -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
+        self.document_of(ctx, self.head, body, parse).await
+    }
+
+    /// As [`Call::document`], of a head with other promises about the body.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn document_of<B: Body, T>(
+        &self,
+        ctx: &Context,
+        head: &RequestHead<'_>,
+        body: &mut B,
+        parse: impl FnOnce(&[u8]) -> Result<T, S3Error>,
+    ) -> Result<T, S3Error> {
         let length = body.length().and_then(|length| usize::try_from(length).ok());
         let reserved = length.unwrap_or(DOCUMENT_BYTES_MAX).min(DOCUMENT_BYTES_MAX);
         let _room = self.service.documents.reserve(reserved).ok_or(Code::SlowDown)?;
         let limit = DOCUMENT_BYTES_MAX as u64;
-        let mut source = BodySource::document(self.head, &self.identity, body, limit)?;
+        let mut source = BodySource::document(head, &self.identity, body, limit)?;
         let document = read_document(ctx, &mut source, DOCUMENT_BYTES_MAX).await?;
         parse(&document)
     }

@@ -1,6 +1,6 @@
 //! One core's end of the wire: from a request's head and body to a response.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use crate::context::{Context, Monotonic, RequestId, Stage};
@@ -135,7 +135,8 @@ impl Service {
             (Ok(identity), Ok((query, route))) => {
                 outline.know(&route);
                 ctx = ctx.with_tenant(identity.tenant);
-                call = Call { head, query, route, identity, service: self };
+                let owner_id = OnceCell::new();
+                call = Call { head, query, route, identity, service: self, owner_id };
                 place.bucket = &call.route.bucket;
                 place.key = &call.route.key;
                 match call.check() {

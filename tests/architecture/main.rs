@@ -1,4 +1,5 @@
 //! Holds the architecture: what `src/ARCHITECTURE.md` says is absent is looked for, and must not be there.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod source;
 

@@ -23,9 +23,14 @@ pub(crate) struct Server {
 
 /// The command that starts a server on `folder` and random ports.
 pub(crate) fn command(folder: &Path) -> Command {
+    command_on(folder, "127.0.0.1:0")
+}
+
+/// The same on a given address.
+pub(crate) fn command_on(folder: &Path, address: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vaultaire"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+        .args(["serve", "--listen", address, "--admin", "127.0.0.1:0", "--data"])
         .arg(folder)
         .env_clear()
         .env("VAULTAIRE_ACCESS_KEY_ID", ACCESS_KEY_ID)

@@ -37,7 +37,7 @@ async fn pages_join_to_the_whole_in_order() {
             break;
         }
     }
-    let encoded = |key: &String| key.replace('ä', "%C3%A4").replace('+', "%2B").replace(' ', "+");
+    let encoded = |key: &String| key.replace('ä', "%C3%A4").replace('+', "%2B").replace(' ', "%20");
     assert_eq!(seen, keys.iter().map(encoded).collect::<Vec<_>>());
 
     let top = client.list_objects_v2().bucket("list").delimiter("/").send().await.expect("listed");

@@ -43,6 +43,8 @@ async fn midway<D: Driver>(bench: &Bench<'_, D>, bytes: &[u8]) {
         DriverError::Interrupted(Interrupted::Cancelled)
             | DriverError::Body(BodyError::Interrupted(Interrupted::Cancelled))
     );
+    let needless = source.taken() - bytes.len() / 2;
+    assert!(needless <= 2 << 20, "{needless} bytes were taken for nobody");
     bench.expect_none("cancelled").await;
     let upload = bench.begin("cancelled").await;
     let (ctx, cancellation) = cancellable();

@@ -55,7 +55,7 @@ async fn in_a_batch<D: Driver>(bench: &Bench<'_, D>) {
         match index {
             2 if conditional => refused!(result, DriverError::PreconditionFailed),
             4 if conditional => {
-                refused!(result, DriverError::PreconditionFailed | DriverError::NoSuchArtifact);
+                refused!(result, DriverError::NoSuchArtifact);
             }
             _ => result.unwrap_or_else(|error| panic!("deletion {index} of {key}: {error}")),
         }

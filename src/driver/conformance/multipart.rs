@@ -243,7 +243,7 @@ async fn conditions<D: Driver>(bench: &Bench<'_, D>) {
     let under = |condition| Completion { condition, ..plainly(&parts) };
     refused!(
         bench.complete("conditional", upload, &under(WriteCondition::Present)).await,
-        DriverError::PreconditionFailed | DriverError::NoSuchArtifact
+        DriverError::NoSuchArtifact
     );
     let current = bench.put("conditional", b"plain").await.etag;
     let other = WriteCondition::Matches(ETag { hash: [1; 16], parts: 0 });
@@ -349,6 +349,29 @@ async fn checksums<D: Driver>(bench: &Bench<'_, D>) {
     ];
     for (algorithm, kind) in named {
         Box::pin(checksum_of_parts(bench, algorithm, kind)).await;
+    }
+    Box::pin(unnamed_checksum(bench)).await;
+}
+
+/// Without a checksum named at its beginning, the whole has a CRC-64/NVME if all parts have one.
+async fn unnamed_checksum<D: Driver>(bench: &Bench<'_, D>) {
+    let key = "checksum-unnamed";
+    let (nvme, other) = (ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Crc32);
+    let expected = checksum_of(nvme, b"onetwo");
+    for (second, expected) in [(Some(nvme), Some(expected)), (Some(other), None), (None, None)] {
+        let upload = bench.begin(key).await;
+        let mut parts = Vec::new();
+        for (number, body, algorithm) in [(1, b"one", Some(nvme)), (2, b"two", second)] {
+            let plain = TestSource::new(body);
+            let mut source = match algorithm {
+                Some(algorithm) => plain.with_checksum(algorithm),
+                None => plain,
+            };
+            let info = bench.try_part(key, upload, number, &mut source).await.expect("part");
+            parts.push(CompletePart { number, etag: info.etag, checksum: None });
+        }
+        let receipt = bench.complete(key, upload, &plainly(&parts)).await.expect("complete");
+        assert_eq!(receipt.checksum, expected, "the second part with {second:?}");
     }
 }
 

@@ -121,6 +121,12 @@ impl TestSource {
         Digests { etag: etag_of(&self.bytes), checksum }
     }
 
+    /// How many bytes were taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
     /// Waits once, if this source does that.
     async fn hesitate(&mut self) {
         let mut waits = self.hesitant && self.reads.is_multiple_of(2);

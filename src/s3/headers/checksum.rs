@@ -170,6 +170,18 @@ pub(crate) fn protects_body(headers: &Headers<'_>) -> bool {
             .is_some_and(|trailer| NAMES.iter().any(|names| trailer.eq_ignore_ascii_case(names.2)))
 }
 
+/// The fields without the checksums, for the one operation whose checksums are not of its body: a
+/// completion has those of the object to be.
+#[must_use]
+pub(crate) fn of_body_only<'a>(headers: &Headers<'a>) -> Vec<httparse::Header<'a>> {
+    let other = |name: &str| {
+        let of_body = NAMES.iter().all(|names| !name.eq_ignore_ascii_case(names.2));
+        of_body && !name.eq_ignore_ascii_case("x-amz-sdk-checksum-algorithm")
+    };
+    let fields = headers.iter().filter(|(name, _)| other(name));
+    fields.map(|(name, value)| httparse::Header { name, value }).collect()
+}
+
 /// Whether the answer is to carry the stored checksum.
 ///
 /// # Errors

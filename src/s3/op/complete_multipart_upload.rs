@@ -4,7 +4,7 @@
 use crate::context::Context;
 use crate::driver::{Completion, DriverError, Target};
 use crate::engine::EngineError;
-use crate::http::Body;
+use crate::http::{Body, Headers, RequestHead};
 use crate::model::{CompletePart, ETag};
 use crate::s3::call::{Answer, Call, PART_NUMBER_MAX};
 use crate::s3::error::{Code, S3Error};
@@ -12,7 +12,7 @@ use crate::s3::headers::{checksum, condition, invalid, single};
 use crate::s3::xml::{Xml, XmlReader};
 use crate::stdx::percent;
 
-use super::write::{failure, quoted};
+use super::write::{quoted, with_condition};
 
 /// Smallest size of every part but the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
@@ -29,7 +29,9 @@ pub(crate) async fn serve<B: Body>(
     let kind = checksum::kind(call.headers())?;
     let whole = checksum::of_headers(call.headers(), kind)?;
     let size = declared_size(call)?;
-    let parts = call.document(ctx, body, parse).await?;
+    let fields = checksum::of_body_only(call.headers());
+    let head = RequestHead { headers: Headers::new(&fields), ..*call.head };
+    let parts = call.document_of(ctx, &head, body, parse).await?;
     let completion = Completion {
         parts: &parts,
         condition,
@@ -45,7 +47,7 @@ pub(crate) async fn serve<B: Body>(
                 "The x-amz-mp-object-size you specified is not the size of the parts.",
             ));
         }
-        Err(error) => return Err(failure(ctx, call, target, condition, error).await),
+        Err(error) => return Err(with_condition(error, condition)),
     };
     let mut xml = Xml::new("CompleteMultipartUploadResult", 1024);
     xml.text("Location", &location(call));

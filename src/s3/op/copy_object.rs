@@ -10,7 +10,7 @@ use crate::s3::xml::Xml;
 use crate::s3::{name, time};
 
 use super::copy_source::CopySource;
-use super::write::{failure, quoted};
+use super::write::{quoted, with_condition};
 
 pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Error> {
     let bucket = call.bucket()?;
@@ -38,7 +38,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         }
         // Of the source: to a copy, "not modified" is a failed condition.
         Err(EngineError::NotModified(_)) => return Err(Code::PreconditionFailed.into()),
-        Err(error) => return Err(failure(ctx, call, destination, condition, error).await),
+        Err(error) => return Err(with_condition(error, condition)),
     };
     let mut xml = Xml::new("CopyObjectResult", 512);
     xml.text("LastModified", &time::iso8601(receipt.modified_ms));

@@ -24,7 +24,7 @@ pub(super) fn private(call: &Call<'_>) -> Answer {
             ("xsi:type", "CanonicalUser"),
         ],
     );
-    xml.text("ID", &call.owner_id());
+    xml.text("ID", call.owner_id());
     xml.text("DisplayName", "default");
     xml.close("Grantee");
     xml.text("Permission", "FULL_CONTROL");

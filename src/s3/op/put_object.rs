@@ -8,7 +8,7 @@ use crate::s3::call::{Answer, Call};
 use crate::s3::error::S3Error;
 use crate::s3::headers::{checksum, condition, metadata, not_implemented};
 
-use super::write::{failure, quoted};
+use super::write::{quoted, with_condition};
 
 pub(crate) async fn serve<B: Body>(
     ctx: &Context,
@@ -26,10 +26,11 @@ pub(crate) async fn serve<B: Body>(
     let limit = call.service.config.body_bytes_max;
     let mut source =
         BodySource::new(call.head, &call.identity, body, limit, ChecksumPlan::default())?;
-    let receipt = match call.engine().put(ctx, target, spec, &mut source).await {
-        Ok(receipt) => receipt,
-        Err(error) => return Err(failure(ctx, call, target, condition, error).await),
-    };
+    let receipt = call
+        .engine()
+        .put(ctx, target, spec, &mut source)
+        .await
+        .map_err(|error| with_condition(error, condition))?;
     let mut answer = Answer::empty(200);
     answer.headers.push("ETag", &quoted(receipt.etag));
     checksum::push(&mut answer.headers, receipt.checksum.as_ref(), receipt.etag.parts);

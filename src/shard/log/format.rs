@@ -28,7 +28,11 @@
 //! **Trailer block**, the last of a sealed segment's file: `magic 4 │ version 2 │ 0 2 │ segment 8 │ offset
 //! of the Seal frame 4 │ its length 4 │ its header CRC 4 │ CRC32C of the salt and the 28 bytes before 4`.
 
-use super::{LogEnd, LogId, NewRecord};
+mod ends;
+
+pub use ends::{decode_ends, encode_end};
+
+use super::{LogId, NewRecord};
 
 /// What everything is aligned to, in bytes.
 pub const BLOCK: usize = 4096;
@@ -378,34 +382,6 @@ pub fn decode_record<'a>(table: &mut &'a [u8]) -> Option<TableRecord<'a>> {
     };
     *table = &rest[meta_length..];
     Some(record)
-}
-
-/// Appends a named end to a Start frame's table.
-pub fn encode_end(end: &LogEnd, table: &mut Vec<u8>) {
-    let mut entry = [0; END_ENTRY];
-    put(&mut entry, 0, end.log.start.to_le_bytes());
-    put(&mut entry, 4, end.log.core.to_le_bytes());
-    put(&mut entry, 8, end.segment.to_le_bytes());
-    put(&mut entry, 16, end.offset.to_le_bytes());
-    put(&mut entry, 24, end.batch.to_le_bytes());
-    table.extend_from_slice(&entry);
-}
-
-/// Reads a Start frame's table.
-#[must_use]
-pub fn decode_ends(table: &[u8]) -> Vec<LogEnd> {
-    let (entries, _) = table.as_chunks::<END_ENTRY>();
-    entries
-        .iter()
-        .filter_map(|entry| {
-            Some(LogEnd {
-                log: LogId { start: u32_at(entry, 0)?, core: u16_at(entry, 4)? },
-                segment: u64_at(entry, 8)?,
-                offset: u32_at(entry, 16)?,
-                batch: u64_at(entry, 24)?,
-            })
-        })
-        .collect()
 }
 
 /// Appends a frame's entry and table to a segment's keys.

@@ -4,10 +4,12 @@
 //! [`SEGMENT_LENGTH`] bytes. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
 //! Records are opaque here: what their `meta` and `body` mean is the index's business.
 
+mod batch;
 pub mod format;
 mod probe;
 mod reader;
 pub mod replay;
+mod seal;
 mod segments;
 mod walk;
 pub mod writer;
@@ -127,6 +129,13 @@ impl Layout {
     pub fn data(&self) -> PathBuf {
         self.root.join("data")
     }
+}
+
+/// Whoever does not know the data folder's id cannot make up a frame.
+pub(crate) fn salt_of(uuid: [u8; 16]) -> u64 {
+    uuid.as_chunks::<8>().0.iter().fold(0, |salt, half| {
+        salt.rotate_left(29) ^ u64::from_le_bytes(*half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 #[cfg(test)]

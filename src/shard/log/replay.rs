@@ -59,7 +59,7 @@ pub struct SegmentSummary {
     pub records: u64,
     /// The last batch of the log that lies in this segment or before it.
     pub last_batch: u64,
-    /// Offset of the first byte after the last frame.
+    /// Offset of the first byte after the last frame; the length of the file if that frame is lost.
     pub end: u32,
     /// Where the records came from.
     pub origin: Origin,

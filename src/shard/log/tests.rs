@@ -366,7 +366,11 @@ fn rot_in_the_last_frame_shows_when_the_next_segment_vouches_for_it() {
         }
         let segments = list_segments(&bench.disk, &bench.layout()).await.unwrap();
         assert_eq!(segments[0].committed, Some(batch - 1));
+        // A start that goes on nevertheless does not hide it from the next.
         let (_, result) = replay_one(&bench.disk, &segments[0]).await;
+        let Err(ReplayError::Rot { summary, .. }) = result else { panic!("{result:?}") };
+        let named = SegmentRef { end: summary.log_end(), committed: None, ..segments[0].clone() };
+        let (_, result) = replay_one(&bench.disk, &named).await;
         assert!(matches!(result, Err(ReplayError::Rot { .. })), "{result:?}");
     });
 }
@@ -417,6 +421,43 @@ fn a_failed_write_or_sync_poisons() {
                 assert_eq!(sequences(&seen), [1]);
             });
         }
+    }
+}
+
+#[test]
+fn whichever_operation_fails_what_was_acknowledged_stays_and_nothing_follows() {
+    let bench = Bench::new();
+    let volume = bench.start();
+    for method in METHODS {
+        let mut poisoned = 0;
+        for operation in 1..90 {
+            let disk = SimDisk::new();
+            drive(async {
+                let volume = std::sync::Arc::clone(&volume);
+                let mut writer =
+                    LogWriter::open_with(disk.clone(), volume, 0, Vec::new(), options(method))
+                        .await
+                        .unwrap();
+                disk.fail_after(operation, libc::EIO);
+                let mut acknowledged = 0;
+                let mut failed = false;
+                for batch in 1..=40 {
+                    let result = writer.append(&[record(batch, 12_000)]).await;
+                    assert!(!(failed && result.is_ok()), "acknowledged after a failure");
+                    failed |= result.is_err();
+                    acknowledged += u64::from(result.is_ok());
+                }
+                assert_eq!(failed, writer.is_poisoned());
+                poisoned += u64::from(failed);
+                drop(writer);
+                disk.power_cut(|_| 0);
+                let (seen, _) = replay_all(&disk, &bench.layout()).await;
+                let found = seen.len() as u64;
+                assert_eq!(sequences(&seen), (1..=found).collect::<Vec<_>>());
+                assert!(found == acknowledged, "{acknowledged} acknowledged, {found} found");
+            });
+        }
+        assert!(poisoned > 40);
     }
 }
 

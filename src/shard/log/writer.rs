@@ -4,70 +4,23 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::batch::Shape;
+pub use super::batch::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogOptions, Urgency, encoded_length,
+};
 use super::format::{
-    self, BLOCK, BODY_BYTES_MAX, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, META_BYTES_MAX,
-    RECORD_ENTRY, SegmentHeader, padded,
+    self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, RECORD_ENTRY, SegmentHeader,
+    padded,
 };
 use super::probe;
 pub use super::probe::SyncMethod;
-use super::segments::{self, SealJob, Segments};
-use super::{Appended, LogEnd, LogId, NewRecord, Place, SEGMENT_LENGTH};
+use super::seal::SealJob;
+use super::segments::{self, Segments};
+use super::{Appended, LogEnd, LogId, NewRecord, Place};
 use crate::io::Disk;
 use crate::io::buffer::AlignedBuffer;
 use crate::io::clock::SystemClock;
 use crate::shard::volume::Volume;
-
-/// Most bytes of one batch, counted with [`encoded_length`]. The largest record fits.
-pub const BATCH_BYTES_MAX: usize = BODY_BYTES_MAX + (64 << 10);
-/// Most records of one batch.
-pub const BATCH_RECORDS_MAX: usize = 4096;
-
-/// Why an append did not happen, or why it is not known whether it did.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LogError {
-    /// A write or sync has failed, now or earlier: nothing is acknowledged any more. The outcome of
-    /// the append that met it is unknown until the next start.
-    #[error("the log is out of service after a failed write: {0}")]
-    Poisoned(String),
-    /// The disk has no room for another segment. Nothing was written; deletes may still succeed.
-    #[error("the disk is full")]
-    Full,
-    /// The batch exceeds [`BATCH_BYTES_MAX`] or [`BATCH_RECORDS_MAX`], or a record its limits.
-    /// Nothing was written.
-    #[error("the batch is too large")]
-    TooLarge,
-}
-
-/// How badly an append is needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Urgency {
-    /// Refused as soon as the disk has no room for another segment.
-    #[default]
-    Normal,
-    /// Deletes and what else makes room: may use the last reserved segment.
-    Reserve,
-}
-
-/// What a log may be told at its start.
-#[derive(Clone, Copy, Debug)]
-pub struct LogOptions {
-    /// How appends become durable; `None` for a short measurement.
-    pub sync_method: Option<SyncMethod>,
-    /// Length of a segment file, in bytes: a multiple of 4096, with room for two of the largest frames.
-    pub segment_length: u64,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        Self { sync_method: None, segment_length: SEGMENT_LENGTH }
-    }
-}
-
-/// Bytes that a record takes in a batch.
-#[must_use]
-pub fn encoded_length(record: &NewRecord) -> usize {
-    RECORD_ENTRY + record.meta.len() + record.body.len()
-}
 
 /// Writes one core's log.
 ///
@@ -94,38 +47,6 @@ struct Current<F> {
     end: u64,
     /// What its footer will hold.
     keys: Vec<u8>,
-}
-
-/// The sizes of a frame to be.
-#[derive(Clone, Copy)]
-struct Shape {
-    records: u32,
-    table_length: u32,
-    payload_length: u32,
-}
-
-impl Shape {
-    fn of(records: &[NewRecord]) -> Option<Self> {
-        let table: usize = records.iter().map(|record| RECORD_ENTRY + record.meta.len()).sum();
-        let payload: usize = records.iter().map(encoded_length).sum();
-        let allowed = records.len() <= BATCH_RECORDS_MAX
-            && payload <= BATCH_BYTES_MAX
-            && records.iter().all(|record| {
-                record.meta.len() <= META_BYTES_MAX && record.body.len() <= BODY_BYTES_MAX
-            });
-        if !allowed {
-            return None;
-        }
-        Some(Self {
-            records: u32::try_from(records.len()).ok()?,
-            table_length: u32::try_from(table).ok()?,
-            payload_length: u32::try_from(payload).ok()?,
-        })
-    }
-
-    fn frame_length(self) -> usize {
-        padded(FRAME_HEADER + self.payload_length as usize)
-    }
 }
 
 enum Admission {
@@ -169,7 +90,7 @@ impl<D: Disk> LogWriter<D> {
         };
         tracing::debug!(core, ?method, "log opened");
         let log = LogId { start: volume.start(), core };
-        let salt = salt_of(volume.uuid());
+        let salt = super::salt_of(volume.uuid());
         let segments = Segments::new(disk, volume, method, options.segment_length);
         let first = segments.take_spare().await?;
         let current = Current {
@@ -523,11 +444,4 @@ impl<D: Disk> Drop for LogWriter<D> {
 /// Offsets in a segment fit 32 bits, as its length does.
 fn offset_u32(offset: u64) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
-}
-
-/// Whoever does not know the data folder's id cannot make up a frame.
-fn salt_of(uuid: [u8; 16]) -> u64 {
-    uuid.as_chunks::<8>().0.iter().fold(0, |salt, half| {
-        salt.rotate_left(29) ^ u64::from_le_bytes(*half).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    })
 }

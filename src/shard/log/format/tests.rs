@@ -1,3 +1,4 @@
+use super::super::LogEnd;
 use bytes::Bytes;
 use proptest::prelude::*;
 
