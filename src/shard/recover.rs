@@ -161,6 +161,9 @@ impl Recovery {
             self.found().ends.extend(summary.log_end());
         }
         gathered.flush(shared);
+        for (segment, records) in &gathered.records_of {
+            shared.segments.add_records(*segment, *records, 0);
+        }
         if gathered.malformed > 0 {
             tracing::error!(records = gathered.malformed, "records of the log are malformed");
             self.damaged.store(true, Ordering::Release);

@@ -11,12 +11,17 @@ use super::extent::extent_length;
 use super::index::value::{Location, PartList};
 use super::log::Place;
 
+/// So few live records that they are written again at once.
+const FEW_RECORDS: u64 = 1000;
+
 /// A log or data segment.
 #[derive(Debug, Default)]
 pub(crate) struct Segment {
     /// Log segment: records that are current, and inline parts of current artifacts. Data segment: bytes that are
     /// current or being written.
     live: AtomicU64,
+    /// Log segment: records that were ever written to it.
+    written: AtomicU64,
     /// Nothing is added any more.
     sealed: AtomicBool,
     /// Queued to be freed, or freed.
@@ -87,6 +92,28 @@ impl Segments {
     /// Counts records of a log segment as live.
     pub(crate) fn hold_records(&self, segment: u64, count: u64) {
         self.log(segment).live.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Notes records that were written to a log segment, some of which are live.
+    pub(crate) fn add_records(&self, segment: u64, written: u64, live: u64) {
+        let segment = self.log(segment);
+        segment.written.fetch_add(written, Ordering::AcqRel);
+        segment.live.fetch_add(live, Ordering::AcqRel);
+    }
+
+    /// Whether it pays to write the live records of the oldest log segment again: when half of it is dead, or half of
+    /// all of them, for it keeps the others from going; or when it is of an earlier start and nearly empty.
+    pub(crate) fn is_worth_moving(&self, oldest: u64, is_old: bool) -> bool {
+        let written = |segment: &Segment| segment.written.load(Ordering::Acquire);
+        let Some(entry) = self.log.get(&oldest) else { return false };
+        let live = entry.value().live();
+        if live * 2 <= written(entry.value()) || (is_old && live <= FEW_RECORDS) {
+            return true;
+        }
+        let sum = |of: &dyn Fn(&Segment) -> u64| self.log.iter().map(|each| of(each.value())).sum();
+        let all_live: u64 = sum(&Segment::live);
+        let all_written: u64 = sum(&written);
+        all_live * 2 <= all_written
     }
 
     /// A record is not current any more.

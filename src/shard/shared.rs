@@ -109,6 +109,12 @@ impl Shared {
         }
     }
 
+    /// The oldest segment of a core's log that has been full for a while.
+    pub(crate) fn oldest_log(&self, core: usize) -> Option<u64> {
+        let logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
+        logs.front().copied().filter(|_| logs.len() > 2)
+    }
+
     /// Takes the oldest segments of a core's log of which nothing is live, but never the one being written.
     pub(crate) fn take_dead_logs(&self, core: usize) -> Vec<u64> {
         let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,20 +5,31 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-use crate::io::{Disk, OpenOptions};
+use crate::io::{Disk, DiskFile, OpenOptions, residency};
 
 /// Most files that are kept open.
 const OPEN_MAX: usize = 256;
 
+/// How the bytes of a file are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Past the page cache.
+    Direct,
+    /// Through the page cache, which keeps what was read, and no more than that: what lies beside it may be being
+    /// written past the cache.
+    Cached,
+}
+
 /// Keeps segments open while they are in use.
 pub(super) struct Files<D: Disk> {
     disk: D,
+    access: Access,
     open: RefCell<HashMap<u64, D::File>>,
 }
 
 impl<D: Disk> Files<D> {
-    pub(super) fn new(disk: D) -> Self {
-        Self { disk, open: RefCell::default() }
+    pub(super) fn new(disk: D, access: Access) -> Self {
+        Self { disk, access, open: RefCell::default() }
     }
 
     /// The segment's file, opened if need be. The caller has pinned what it read in the index.
@@ -30,7 +41,7 @@ impl<D: Disk> Files<D> {
         if let Some(file) = self.open.borrow().get(&id) {
             return Ok(file.clone());
         }
-        let file = open(&self.disk, &path()).await?;
+        let file = open(&self.disk, &path(), self.access).await?;
         let mut known = self.open.borrow_mut();
         if known.len() >= OPEN_MAX
             && let Some(any) = known.keys().next().copied()
@@ -47,7 +58,12 @@ impl<D: Disk> Files<D> {
     }
 }
 
-/// Opens a file for reading past the page cache.
-pub(super) async fn open<D: Disk>(disk: &D, path: &Path) -> io::Result<D::File> {
-    disk.open(path, OpenOptions { direct: true, ..OpenOptions::default() }).await
+/// Opens a file for reading.
+pub(super) async fn open<D: Disk>(disk: &D, path: &Path, access: Access) -> io::Result<D::File> {
+    let direct = access == Access::Direct;
+    let file = disk.open(path, OpenOptions { direct, ..OpenOptions::default() }).await?;
+    if !direct && let Some(descriptor) = file.descriptor() {
+        residency::read_no_more_than_asked(&descriptor);
+    }
+    Ok(file)
 }

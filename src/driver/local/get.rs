@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::pieces::Pieces;
+use super::files::Access;
+use super::pieces::{Extent, Pieces};
 use super::{Core, files};
 use crate::context::Context;
 use crate::driver::{Chunk, DriverError, OpenArtifact, Reader, Target};
@@ -134,7 +135,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     }
 
     /// Bytes of a log segment, not verified, in memory of their own.
-    async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
+    pub(super) async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
         if place.length == 0 {
             return Ok(Bytes::new());
         }
@@ -222,11 +223,13 @@ fn spans(parts: &[Part], range: ByteRange) -> VecDeque<Span> {
 }
 
 impl<D: Disk, C: Clock> LocalReader<D, C> {
+    /// Begins a span; its bytes, if they are at hand.
     async fn begin(&mut self, ctx: &Context, span: Span) -> Result<Option<Bytes>, DriverError> {
-        let layout = self.core.shared.volume.layout();
-        let (file, base, id) = match span.location {
+        let core = &self.core;
+        let layout = core.shared.volume.layout();
+        let (file, base, id, access) = match span.location {
             Location::Inline { place, id, crc } => {
-                let bytes = self.core.read_inline(ctx, place, id, crc).await?;
+                let bytes = core.read_inline(ctx, place, id, crc).await?;
                 let first = usize::try_from(span.range.offset).unwrap_or(usize::MAX);
                 let last = usize::try_from(span.range.end()).unwrap_or(usize::MAX);
                 let whole = last <= bytes.len();
@@ -234,14 +237,24 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
             }
             Location::Extent { segment, offset, id } => {
                 let path = || data::path(layout, FileName::Segment(segment));
-                (self.core.segments.get(segment, path).await?, offset, id)
+                let access = core.touched.access(id);
+                let files = match access {
+                    Access::Direct => &core.segments,
+                    Access::Cached => &core.cached_segments,
+                };
+                (files.get(segment, path).await?, offset, id, access)
             }
             Location::OwnFile { id } => {
                 let path = data::path(layout, FileName::OwnFile(id));
-                (files::open(&self.core.disk, &path).await?, 0, id)
+                let access = core.touched.access(id);
+                (files::open(&core.disk, &path, access).await?, 0, id, access)
             }
         };
-        let extent = super::pieces::Extent { file, base, id, size: span.size };
+        let cached = match access {
+            Access::Direct => None,
+            Access::Cached => file.descriptor(),
+        };
+        let extent = Extent { file, base, id, size: span.size, cached };
         self.pieces = Some(Pieces::new(Rc::clone(&self.core), extent, span.range));
         Ok(None)
     }
@@ -252,8 +265,8 @@ impl<D: Disk, C: Clock> Reader for LocalReader<D, C> {
         loop {
             self.core.check(ctx)?;
             if let Some(pieces) = &mut self.pieces {
-                if let Some(bytes) = pieces.next(ctx).await? {
-                    return Ok(Some(Chunk::Memory(bytes)));
+                if let Some(chunk) = pieces.next(ctx).await? {
+                    return Ok(Some(chunk));
                 }
                 self.pieces = None;
             }

@@ -9,7 +9,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::Core;
+use super::{Core, relocate};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
@@ -19,6 +19,7 @@ use crate::shard::data::{self, FileName};
 use crate::shard::index::value::{Location, PartList};
 use crate::shard::log::replay::SegmentRef;
 use crate::shard::segments::Garbage;
+use crate::shard::shared::WriteState;
 
 /// How often to look.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -36,8 +37,10 @@ struct Housekeeper {
     /// With the epoch's stamp.
     condemned: VecDeque<(u64, Condemned)>,
     /// Log segments of earlier starts that are left, in their order. Core 0 keeps them.
-    old_logs: VecDeque<u64>,
+    old_logs: VecDeque<SegmentRef>,
     keep_logs: bool,
+    /// A log segment that could not be emptied, and how many of its records were live.
+    stuck: Option<(u64, u64)>,
 }
 
 /// Keeps house on one core until the driver stops.
@@ -48,11 +51,11 @@ pub(super) async fn run<D: Disk, C: Clock>(
     segments: Vec<SegmentRef>,
     damaged: bool,
 ) {
-    let old_logs = segments.iter().map(|segment| segment.segment);
     let mut keeper = Housekeeper {
         condemned: VecDeque::new(),
-        old_logs: if number == 0 { old_logs.collect() } else { VecDeque::new() },
+        old_logs: if number == 0 { segments.into() } else { VecDeque::new() },
         keep_logs: damaged,
+        stuck: None,
     };
     if number == 0
         && let Some(core) = core.upgrade()
@@ -64,10 +67,12 @@ pub(super) async fn run<D: Disk, C: Clock>(
         let Some(core) = core.upgrade().filter(|core| !core.stopping.get()) else { return };
         keeper.collect(&core).await;
         keeper.condemn_logs(&core);
+        keeper.empty_oldest_log(&core).await;
         keeper.free(&core).await;
         let segments = &core.shared.segments;
         core.logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
+        core.cached_segments.close_if(|id| !segments.has_data(id));
     }
 }
 
@@ -101,10 +106,10 @@ impl Housekeeper {
         }
         let shared = &core.shared;
         let mut dead = Vec::new();
-        while let Some(first) = self.old_logs.front().copied()
-            && shared.segments.live_records(first) == 0
+        while let Some(first) = self.old_logs.front()
+            && shared.segments.live_records(first.segment) == 0
         {
-            dead.push(first);
+            dead.push(first.segment);
             self.old_logs.pop_front();
         }
         if shared.old_logs() == 0 {
@@ -114,6 +119,40 @@ impl Housekeeper {
             let stamp = shared.epochs.stamp();
             let dead = dead.into_iter().map(|segment| (stamp, Condemned::LogSegment(segment)));
             self.condemned.extend(dead);
+        }
+    }
+
+    /// Writes what is live in the oldest log segment again, if that pays.
+    async fn empty_oldest_log<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
+        let shared = &core.shared;
+        if self.keep_logs || shared.write_state() != WriteState::Open {
+            return;
+        }
+        let (oldest, is_old) = match self.old_logs.front() {
+            Some(segment) => (segment.segment, true),
+            None if shared.old_logs() > 0 => return,
+            None => match shared.oldest_log(core.core) {
+                Some(segment) => (segment, false),
+                None => return,
+            },
+        };
+        let live = shared.segments.live_records(oldest);
+        if self.stuck == Some((oldest, live)) || !shared.segments.is_worth_moving(oldest, is_old) {
+            return;
+        }
+        let segment = match self.old_logs.front() {
+            Some(segment) => Some(segment.clone()),
+            None => relocate::reference(core, oldest).await,
+        };
+        let Some(segment) = segment else { return };
+        match relocate::relocate(core, &segment).await {
+            Ok(()) => self.stuck = Some((oldest, shared.segments.live_records(oldest))),
+            // Memory, queues or the disk are short; it can wait.
+            Err(DriverError::Overloaded | DriverError::Full) => (),
+            Err(error) => {
+                tracing::warn!(segment = oldest, %error, "a log segment could not be emptied");
+                self.stuck = Some((oldest, shared.segments.live_records(oldest)));
+            }
         }
     }
 

@@ -12,8 +12,10 @@ mod listing;
 mod multipart;
 mod pieces;
 mod put;
+mod relocate;
 mod start;
 mod store;
+mod touched;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ pub use start::{LocalVolume, OpenError};
 
 use self::cache::InlineCache;
 use self::files::Files;
+use self::touched::Touched;
 use crate::context::{Context, Stage};
 use crate::driver::{
     Capabilities, Completion, Deletion, Driver, DriverError, Health, Source, Target, UploadSpec,
@@ -68,6 +71,9 @@ struct Core<D: Disk, C: Clock> {
     pins: Rc<CorePins>,
     logs: Files<D>,
     segments: Files<D>,
+    /// The same segments, for what is read again and again.
+    cached_segments: Files<D>,
+    touched: Touched,
     cache: Arc<InlineCache>,
     data: DataWriter<D>,
     /// The commit loop has the turn while it runs.

@@ -104,7 +104,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     ) -> Result<PartInfo, DriverError> {
         self.look_up(ctx, target, upload)?;
         self.refuse_if_poisoned()?;
-        let taken = self.take_body(ctx, source).await?;
+        let taken = self.take_part(ctx, source).await?;
         let (shard, subject) = self.subject(ctx, target.container);
         let key = target.key.as_str().into();
         let part = NewPart { key, upload, number, body: taken.body };

@@ -1,9 +1,14 @@
-//! Reads a range of an extent: some pieces ahead, past the page cache, verified block by block before it is shown.
+//! Reads a range of an extent: some pieces ahead, verified block by block before it is shown.
+//!
+//! What is read for the first time in a while goes past the page cache, so that a scan does not flush it. What is
+//! read again goes through the page cache; once a piece is resident, it is sent from there without being looked at.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -13,9 +18,9 @@ use futures_util::stream::FuturesOrdered;
 
 use super::Core;
 use crate::context::Context;
-use crate::driver::DriverError;
+use crate::driver::{Chunk, DriverError};
 use crate::io::pool::PooledBuffer;
-use crate::io::{Clock, Disk, DiskFile};
+use crate::io::{Clock, Disk, DiskFile, residency};
 use crate::model::ByteRange;
 use crate::shard::extent::{
     BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, page_count,
@@ -36,6 +41,8 @@ pub(super) struct Extent<F> {
     pub(super) base: u64,
     pub(super) id: u64,
     pub(super) size: u64,
+    /// The file, if what of it is in the page cache may be sent from there.
+    pub(super) cached: Option<Arc<OwnedFd>>,
 }
 
 /// Yields a range of an extent.
@@ -79,8 +86,12 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
         }
     }
 
-    /// The next bytes, verified; `None` after the last.
-    pub(super) async fn next(&mut self, ctx: &Context) -> Result<Option<Bytes>, DriverError> {
+    /// The next bytes, verified when they came from the disk; `None` after the last.
+    pub(super) async fn next(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
+        if let Some(chunk) = self.resident() {
+            ctx.trace().cache_hit.set(true);
+            return Ok(Some(chunk));
+        }
         self.ask(ctx).await?;
         let Some(&(offset, length)) = self.asked.front() else { return Ok(None) };
         let core = Rc::clone(&self.core);
@@ -95,7 +106,22 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
         let bytes = Bytes::from_owner(piece.buffer);
         let first = self.range.offset.saturating_sub(offset);
         let last = (self.range.end() - offset).min(length as u64);
-        Ok(Some(bytes.slice(in_memory(first)..in_memory(last))))
+        Ok(Some(Chunk::Memory(bytes.slice(in_memory(first)..in_memory(last)))))
+    }
+
+    /// The next piece, if all of it is in the page cache. It was verified when it came there.
+    fn resident(&mut self) -> Option<Chunk> {
+        let file = self.extent.cached.as_ref().filter(|_| self.asked.is_empty())?;
+        let length = (self.end - self.next).min(PIECE_MAX as u64);
+        let offset = self.extent.base + self.next;
+        if !residency::is_resident(&**file, offset, data_length(length)) {
+            return None;
+        }
+        let first = self.next.max(self.range.offset);
+        let last = (self.next + length).min(self.range.end());
+        self.next += length;
+        let offset = self.extent.base + first;
+        Some(Chunk::File { file: Arc::clone(file), offset, length: last - first })
     }
 
     /// Keeps reads in flight: one always, more while memory is plenty.

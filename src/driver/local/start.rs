@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::cache::InlineCache;
-use super::files::Files;
+use super::files::{Access, Files};
+use super::touched::Touched;
 use super::{Core, Local, housekeeping};
 use crate::io::budget::Budget;
 use crate::io::clock::SystemClock;
@@ -16,7 +17,7 @@ use crate::io::{Clock, Disk};
 use crate::runtime;
 use crate::shard::commit::Committer;
 use crate::shard::data::DataWriter;
-use crate::shard::log::writer::LogWriter;
+use crate::shard::log::writer::{LogOptions, LogWriter};
 use crate::shard::pins::CorePins;
 use crate::shard::recover::{RecoverError, Recovered, Recovery};
 use crate::shard::shared::Shared;
@@ -51,6 +52,7 @@ pub struct LocalVolume {
     shared: Arc<Shared>,
     budget: Budget,
     recovery: Recovery,
+    log_options: LogOptions,
 }
 
 impl LocalVolume {
@@ -63,7 +65,16 @@ impl LocalVolume {
         let cores = cores.max(1);
         let volume = Arc::new(Volume::open(path)?);
         let shared = Arc::new(Shared::new(volume, cores));
-        Ok(Arc::new(Self { shared, budget, recovery: Recovery::new(cores) }))
+        let recovery = Recovery::new(cores);
+        Ok(Arc::new(Self { shared, budget, recovery, log_options: LogOptions::default() }))
+    }
+
+    /// With log segments of another length.
+    #[cfg(test)]
+    pub(super) fn with_log_segments(self: Arc<Self>, segment_length: u64) -> Arc<Self> {
+        let mut this = Arc::into_inner(self).unwrap();
+        this.log_options.segment_length = segment_length;
+        Arc::new(this)
     }
 }
 
@@ -97,8 +108,10 @@ impl<D: Disk, C: Clock> Local<D, C> {
             let ms = clock.now().since(began) / 1_000_000;
             tracing::info!(segments = segments.len(), ms, "recovered");
         }
+        let log_volume = Arc::clone(&shared.volume);
         let number = u16::try_from(core).unwrap_or(u16::MAX);
-        let log = LogWriter::open(disk.clone(), Arc::clone(&shared.volume), number, ends).await?;
+        let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, volume.log_options)
+            .await?;
         runtime::spawn(log.background());
         let committer = Committer::new(Arc::clone(&shared), core, clock.clone(), log);
         let cache_bytes = volume.budget.total() / CACHE_SHARE / shared.cores() as u64;
@@ -106,8 +119,10 @@ impl<D: Disk, C: Clock> Local<D, C> {
             core,
             pool: BufferPool::new(volume.budget.clone()),
             pins: CorePins::new(Arc::clone(&shared.epochs), core),
-            logs: Files::new(disk.clone()),
-            segments: Files::new(disk.clone()),
+            logs: Files::new(disk.clone(), Access::Direct),
+            segments: Files::new(disk.clone(), Access::Direct),
+            cached_segments: Files::new(disk.clone(), Access::Cached),
+            touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
             data: DataWriter::new(Arc::clone(&shared), disk.clone()),
             running: Turn::default(),

@@ -71,17 +71,47 @@ impl<D: Disk, C: Clock> Core<D, C> {
     ) -> Result<Taken, DriverError> {
         match source.size() {
             Some(size) if size <= INLINE_MAX => self.take_inline(ctx, source, size).await,
+            Some(size) if size <= EXTENT_MAX => self.take_extent(ctx, source, size).await,
             Some(size) => {
                 let buffer = self.pool.take_wait(ctx, BLOCK).await?;
-                let sink = if size <= EXTENT_MAX {
-                    self.on_disk(ctx, self.data.extent(size)).await?
-                } else {
-                    self.on_disk(ctx, self.data.own_file(Some(size))).await?
-                };
+                let sink = self.on_disk(ctx, self.data.own_file(Some(size))).await?;
                 self.write(ctx, source, sink, Filled { buffer, length: 0, ended: false }).await
             }
             None => self.take_unsized(ctx, source).await,
         }
+    }
+
+    /// As [`Core::take_body`], for a part: it never goes into the log. The artifact that takes it over would keep the
+    /// log segment from being recycled.
+    pub(super) async fn take_part<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+    ) -> Result<Taken, DriverError> {
+        match source.size() {
+            Some(size) if size > EXTENT_MAX => self.take_body(ctx, source).await,
+            Some(size) => self.take_extent(ctx, source, size).await,
+            None => {
+                let (filled, ended) = self.take_beginning(ctx, source).await?;
+                let sink = if ended {
+                    self.on_disk(ctx, self.data.extent(filled.length as u64)).await?
+                } else {
+                    self.on_disk(ctx, self.data.own_file(None)).await?
+                };
+                self.write(ctx, source, sink, filled).await
+            }
+        }
+    }
+
+    async fn take_extent<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+        size: u64,
+    ) -> Result<Taken, DriverError> {
+        let buffer = self.pool.take_wait(ctx, in_memory(size).clamp(1, BLOCK)).await?;
+        let sink = self.on_disk(ctx, self.data.extent(size)).await?;
+        self.write(ctx, source, sink, Filled { buffer, length: 0, ended: false }).await
     }
 
     async fn take_inline<S: Source>(
@@ -123,6 +153,24 @@ impl<D: Disk, C: Clock> Core<D, C> {
         ctx: &Context,
         source: &mut S,
     ) -> Result<Taken, DriverError> {
+        let (filled, ended) = self.take_beginning(ctx, source).await?;
+        let length = filled.length as u64;
+        if ended && length <= INLINE_MAX {
+            let digests = source.finish(ctx).await?;
+            let bytes = Bytes::copy_from_slice(&filled.buffer[..filled.length]);
+            return Ok(inline(bytes, digests, None));
+        }
+        let sink =
+            if ended { self.data.extent(length).await? } else { self.data.own_file(None).await? };
+        self.write(ctx, source, sink, filled).await
+    }
+
+    /// Fills a first buffer, and says whether that is all.
+    async fn take_beginning<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+    ) -> Result<(Filled, bool), DriverError> {
         let mut buffer = self.pool.take_wait(ctx, BLOCK).await?;
         buffer.set_length(BLOCK);
         let (mut length, mut ended) = (0, false);
@@ -132,12 +180,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
             ended = count == 0;
             length += count;
         }
-        if ended && length as u64 <= INLINE_MAX {
-            let digests = source.finish(ctx).await?;
-            return Ok(inline(Bytes::copy_from_slice(&buffer[..length]), digests, None));
-        }
-        let sink = self.on_disk(ctx, self.data.own_file(None)).await?;
-        self.write(ctx, source, sink, Filled { buffer, length, ended }).await
+        Ok((Filled { buffer, length, ended }, ended))
     }
 
     /// Writes a body to the disk as it arrives.

@@ -1,5 +1,7 @@
 //! Tests of the local driver, on the real disk.
 
+mod reclaim;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,8 +187,15 @@ async fn read(
     let mut reader = open.read(&ctx, range).await?;
     let mut all = Vec::new();
     while let Some(chunk) = reader.next(&ctx).await? {
-        let Chunk::Memory(bytes) = chunk else { panic!("not in memory") };
-        all.extend_from_slice(&bytes);
+        match chunk {
+            Chunk::Memory(bytes) => all.extend_from_slice(&bytes),
+            Chunk::File { file, offset, length } => {
+                let mut bytes = vec![0; usize::try_from(length).unwrap()];
+                let count = rustix::io::pread(&*file, &mut bytes, offset).unwrap();
+                assert_eq!(count, bytes.len());
+                all.extend_from_slice(&bytes);
+            }
+        }
     }
     assert_eq!(all.len() as u64, range.length);
     Ok(all)
@@ -311,6 +320,35 @@ fn ranges_are_exact() {
                 let got = get_range(&driver, "a", offset as u64, count as u64).await.unwrap();
                 assert!(got == whole[offset..offset + count], "{length} {offset} {count}");
             }
+        }
+    });
+}
+
+#[test]
+fn what_is_read_again_is_sent_from_the_page_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    on_one_core(folder.path(), async |driver| {
+        create(&driver).await;
+        for length in [100_000, 3 * MIB + 5, 9 * MIB + 5] {
+            let whole = body(length, 1);
+            put(&driver, "a", Given::new(whole.clone())).await.unwrap();
+            let container = name("box");
+            let mut sent = Vec::new();
+            for _ in 0..4 {
+                let ctx = ctx();
+                let target = Target { container: &container, key: key("a") };
+                let open = driver.open(&ctx, target).await.unwrap();
+                assert!(read(open, ByteRange::whole(length as u64)).await.unwrap() == whole);
+                let got = get_range(&driver, "a", 70_000, 20_000).await.unwrap();
+                assert!(got == whole[70_000..90_000]);
+                let open = driver.open(&ctx, target).await.unwrap();
+                let range = ByteRange::whole(length as u64);
+                let mut reader = open.read(&ctx, range).await.unwrap();
+                let chunk = reader.next(&ctx).await.unwrap().unwrap();
+                sent.push(matches!(chunk, Chunk::File { .. }));
+            }
+            // The first of all reads was direct; the others brought it into the cache.
+            assert!(sent[3], "{length}: {sent:?}");
         }
     });
 }
@@ -587,7 +625,7 @@ fn uploads_survive_and_end() {
             page.parts.iter().map(|part| part.etag).collect::<Vec<_>>(),
             [parts[0].etag, parts[1].etag]
         );
-        assert_eq!(data_files(folder.path()).len(), 1);
+        assert_eq!(data_files(folder.path()).len(), 2);
         driver.abort_upload(&ctx(), target, id).await.unwrap();
         until(|| data_files(folder.path()).is_empty()).await;
         upload(&driver, "u", &[9 * MIB]).await;

@@ -13,21 +13,15 @@ use crate::shard::shared::Shared;
 /// Inserts the records and makes them visible, all of a shard at once.
 pub(super) fn publish(batch: &Batch<'_>, places: &[Place]) {
     let Shared { index, segments, .. } = batch.shared;
-    let mut held = (0, 0);
+    // A frame lies in one segment.
+    if let Some(place) = places.last() {
+        let set = batch.records.iter().filter(|record| record.kind == Kind::Set as u8).count();
+        segments.add_records(place.segment, places.len() as u64, set as u64);
+    }
     for ((record, pending), place) in batch.records.iter().zip(&batch.pending).zip(places) {
         let value: Box<[u8]> = record.meta[pending.value_start..].into();
-        if record.kind == Kind::Set as u8 {
-            if held.0 != place.segment && held.1 > 0 {
-                segments.hold_records(held.0, held.1);
-                held.1 = 0;
-            }
-            held = (place.segment, held.1 + 1);
-        }
         let entry = Entry { place: *place, value };
         index.shard(record.shard).insert(&pending.stem, record.sequence, entry);
-    }
-    if held.1 > 0 {
-        segments.hold_records(held.0, held.1);
     }
     for (shard, sequence) in &batch.sequences {
         index.shard(*shard).publish(*sequence);
@@ -38,7 +32,11 @@ pub(super) fn publish(batch: &Batch<'_>, places: &[Place]) {
 pub(super) fn clean_up(shared: &Shared, batch: Batch<'_>) {
     for (record, pending) in batch.records.iter().zip(&batch.pending) {
         shared.index.shard(record.shard).prune(&pending.stem, record.sequence, |old, entry| {
-            release(&shared.segments, record.shard, &pending.stem, old, entry);
+            if pending.relocated {
+                shared.segments.release_record(entry.place);
+            } else {
+                release(&shared.segments, record.shard, &pending.stem, old, entry);
+            }
         });
     }
     for aftermath in batch.aftermath {

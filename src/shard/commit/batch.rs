@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::request::{Answer, BodyContent, NewBody, NewPut, Request, Subject};
+use super::request::{Answer, BodyContent, NewBody, NewPut, Relocation, Request, Subject};
 use crate::model::{ContainerName, ETag, PartInfo, UploadId, WriteCondition, WriteReceipt};
 use crate::shard::error::ShardError;
 use crate::shard::extent::block_crc;
+use crate::shard::index::Container;
 use crate::shard::index::key::{self, KeyBytes, Keyspace};
 use crate::shard::index::value::{
     self, Artifact, Location, NewArtifact, NewContent, inline_id, metadata_goes_to_body,
@@ -21,6 +22,8 @@ pub(super) struct Pending {
     pub(super) stem: KeyBytes,
     /// Where the value begins in the record's meta.
     pub(super) value_start: usize,
+    /// The record that it replaces refers to the same bytes.
+    pub(super) relocated: bool,
 }
 
 /// What is to be done in the index besides the records themselves, once they are visible.
@@ -78,6 +81,7 @@ impl<'a> Batch<'a> {
                 return self.complete(shard, subject, completion);
             }
             Request::Abort(subject, key, upload) => self.abort(shard, subject, key, *upload),
+            Request::Relocate(relocation) => Ok(self.relocate(shard, relocation)),
             Request::Retire(_) => Ok(Answer::Done),
         })
     }
@@ -87,8 +91,9 @@ impl<'a> Batch<'a> {
             return Err(ShardError::ContainerExists);
         }
         let stem = key::container(subject.tenant, &subject.container);
+        let container = Container { id: self.next_sequence(shard), created_ms: self.now_ms };
         let mut value = Vec::new();
-        value::encode_container(&mut value, self.now_ms);
+        value::encode_container(&mut value, container);
         self.set(shard, stem, &value, Bytes::new());
         Ok(Answer::Done)
     }
@@ -179,11 +184,30 @@ impl<'a> Batch<'a> {
         Ok(Answer::Done)
     }
 
+    /// Writes a record again if it is still current, so that its old segment can be recycled.
+    fn relocate(&mut self, shard: u8, relocation: &Relocation) -> Answer {
+        let Relocation { stem, sequence, value, size, body } = relocation;
+        if self.look(shard, stem, |sequence, _, _| sequence) == Some(*sequence) {
+            let mut value = value.clone();
+            if let Some(bytes) = size.and_then(|size| body.get(..size)) {
+                let id = inline_id(shard, self.next_sequence(shard));
+                value::replace_inline_crc(&mut value, block_crc(id, bytes));
+            }
+            self.set(shard, stem.clone(), &value, body.clone());
+            if let Some(pending) = self.pending.last_mut() {
+                pending.relocated = true;
+            }
+        }
+        Answer::Done
+    }
+
     /// The id of a container.
     pub(super) fn container(&self, shard: u8, subject: &Subject) -> Result<u64, ShardError> {
         let Subject { tenant, container } = subject;
         let stem = key::container(*tenant, container as &ContainerName);
-        self.look(shard, &stem, |id, _, _| id).ok_or(ShardError::NoSuchContainer)
+        let found = self.look(shard, &stem, |_, _, value| value::decode_container(value));
+        let container = found.ok_or(ShardError::NoSuchContainer)?.ok_or(ShardError::Corrupt)?;
+        Ok(container.id)
     }
 
     pub(super) fn upload_exists(
@@ -348,7 +372,7 @@ impl<'a> Batch<'a> {
         let (meta, value_start) = record::encode_meta(&stem, value);
         self.overlay.insert(in_shard(shard, &stem), self.records.len());
         self.records.push(NewRecord { shard, kind: kind as u8, sequence, meta, body });
-        self.pending.push(Pending { stem, value_start });
+        self.pending.push(Pending { stem, value_start, relocated: false });
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use request::{
     Answer, BodyContent, Commit, Committed, NewBody, NewCompletion, NewPart, NewPut, NewUpload,
-    Request, Subject,
+    Relocation, Request, Subject,
 };
 
 use self::batch::{Batch, Later};

@@ -8,6 +8,7 @@ use crate::model::{
     Metadata, PartInfo, TenantId, UploadId, WriteCondition, WriteReceipt,
 };
 use crate::shard::error::ShardError;
+use crate::shard::index::key::KeyBytes;
 use crate::shard::segments::Lease;
 
 /// A request in a mailbox.
@@ -36,6 +37,8 @@ pub(crate) enum Request {
     PutPart(Subject, Box<NewPart>),
     Complete(Subject, Box<NewCompletion>),
     Abort(Subject, Box<str>, UploadId),
+    /// Writes a current record again, with another sequence.
+    Relocate(Box<Relocation>),
     /// Not a commit: recycles a log segment of which nothing is live.
     Retire(u64),
 }
@@ -100,6 +103,17 @@ pub(crate) struct NewCompletion {
     pub(crate) etag: ETag,
 }
 
+/// A record to be written again, if it is still current.
+#[derive(Debug)]
+pub(crate) struct Relocation {
+    pub(crate) stem: KeyBytes,
+    pub(crate) sequence: u64,
+    pub(crate) value: Vec<u8>,
+    /// Number of inline bytes, which the body begins with and whose checksum depends on the sequence.
+    pub(crate) size: Option<usize>,
+    pub(crate) body: Bytes,
+}
+
 /// A decided, durable commit.
 #[derive(Debug)]
 pub(crate) struct Committed {
@@ -149,6 +163,10 @@ impl Request {
                 (2, names + completion.metadata.encoded().len() + 128 * completion.parts.len())
             }
             Self::Abort(_, key, _) => (1, RECORD + key.len()),
+            Self::Relocate(relocation) => {
+                let Relocation { stem, value, body, .. } = &**relocation;
+                (1, RECORD + stem.len() + value.len() + body.len())
+            }
             Self::Retire(_) => (0, 0),
         }
     }

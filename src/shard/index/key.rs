@@ -11,7 +11,7 @@
 //! and the versions of one stem are neighbours. The newest comes last: crossbeam-skiplist 0.1.3 steps from a
 //! node that was removed under it to what follows that node, so a newer version must not sort before an older
 //! one that is removed because of it, or a walk would skip both. A container's id is the sequence of the record
-//! that created it, so a name that is used again gets another.
+//! that created it, so a name that is used again gets another; it is kept in the container's value.
 
 use smallvec::SmallVec;
 

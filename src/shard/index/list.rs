@@ -218,9 +218,12 @@ pub(crate) fn containers(index: &Index, tenant: TenantId, query: &ContainerQuery
         while of_shard <= query.limit
             && let Some(found) = cursor.next()
         {
-            let Some(name) = key::container_name_of(found.stem()) else { continue };
-            let created_ms = value::decode_container(&found.entry().value).unwrap_or_default();
-            page.containers.push(ContainerInfo { name, created_ms });
+            let container = value::decode_container(&found.entry().value);
+            let (Some(name), Some(container)) = (key::container_name_of(found.stem()), container)
+            else {
+                continue;
+            };
+            page.containers.push(ContainerInfo { name, created_ms: container.created_ms });
             of_shard += 1;
         }
     }

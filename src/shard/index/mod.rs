@@ -109,10 +109,8 @@ impl ShardMap {
 
     /// The id of a container and what else its entry says.
     pub(crate) fn container(&self, tenant: TenantId, name: &ContainerName) -> Option<Container> {
-        self.get(&key::container(tenant, name), |id, entry| Container {
-            id,
-            created_ms: value::decode_container(&entry.value).unwrap_or_default(),
-        })
+        let stem = key::container(tenant, name);
+        self.get(&stem, |_, entry| value::decode_container(&entry.value)).flatten()
     }
 
     /// Walks over the visible entries whose keys begin with `prefix`, from `from` on.

@@ -15,6 +15,7 @@
 //! The body of the record, in the log, is the inline bytes or the part list, then the metadata if that is
 //! longer. An empty value is a tombstone.
 
+use super::Container;
 use crate::model::{
     ArtifactInfo, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Metadata, UploadId,
 };
@@ -212,14 +213,25 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Appends a container's value.
-pub(crate) fn encode_container(out: &mut Vec<u8>, created_ms: i64) {
-    out.extend_from_slice(&created_ms.to_le_bytes());
+/// Appends a container's value: its id u64, and when it was created i64.
+pub(crate) fn encode_container(out: &mut Vec<u8>, container: Container) {
+    out.extend_from_slice(&container.id.to_le_bytes());
+    out.extend_from_slice(&container.created_ms.to_le_bytes());
 }
 
-/// When a container was created; `None` if the value is malformed.
-pub(crate) fn decode_container(value: &[u8]) -> Option<i64> {
-    value.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
+/// Reads a container's value; `None` if it is malformed.
+pub(crate) fn decode_container(value: &[u8]) -> Option<Container> {
+    let mut rest = Decoder(value);
+    let container = Container { id: rest.u64()?, created_ms: rest.i64()? };
+    rest.end()?;
+    Some(container)
+}
+
+/// Puts another checksum into the value of an inline artifact, whose bytes got another id.
+pub(crate) fn replace_inline_crc(value: &mut [u8], crc: u32) {
+    if let Some(last) = value.last_chunk_mut::<4>() {
+        *last = crc.to_le_bytes();
+    }
 }
 
 /// Whether a metadata block goes to the body of the record.

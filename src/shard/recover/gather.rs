@@ -1,6 +1,8 @@
 //! Gathers replayed records and brings them into the index in the order of their keys, which costs a tenth of
 //! inserting them in the order of the log: neighbours in the map are neighbours in time.
 
+use std::collections::HashMap;
+
 use crate::shard::index::{Entry, SHARDS, key};
 use crate::shard::log::ReplayedRecord;
 use crate::shard::record::{Kind, decode_meta};
@@ -16,6 +18,8 @@ pub(super) struct Gathered {
     records: usize,
     /// The highest sequence of each shard.
     pub(super) sequences: Vec<u64>,
+    /// Number of records by segment.
+    pub(super) records_of: HashMap<u64, u64>,
     /// Records that could not be read.
     pub(super) malformed: u64,
 }
@@ -23,7 +27,8 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) fn new() -> Self {
         let runs = (0..SHARDS).map(|_| Vec::new()).collect();
-        Self { runs, records: 0, sequences: vec![0; SHARDS], malformed: 0 }
+        let (sequences, records_of) = (vec![0; SHARDS], HashMap::new());
+        Self { runs, records: 0, sequences, records_of, malformed: 0 }
     }
 
     pub(super) fn add(&mut self, shared: &Shared, record: ReplayedRecord<'_>) {
@@ -39,6 +44,7 @@ impl Gathered {
             self.malformed += 1;
             return;
         }
+        *self.records_of.entry(record.place.segment).or_default() += 1;
         let entry = Entry { place: record.place, value: value.into() };
         self.runs[shard].push((key::version_boxed(stem, record.sequence), entry));
         self.records += 1;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::model::UploadId;
 use crate::shard::index::Handle;
 use crate::shard::index::key::{self, Keyspace};
-use crate::shard::index::value::{Artifact, Content, Location, PartList};
+use crate::shard::index::value::{Artifact, Content, Location, PartList, decode_container};
 use crate::shard::shared::Shared;
 
 /// What was kept.
@@ -52,10 +52,11 @@ struct Living {
 
 impl Living {
     /// Whether an entry belongs to something that exists; notes it if something may belong to it.
-    fn admit(&mut self, stem: &[u8], sequence: u64) -> bool {
+    fn admit(&mut self, stem: &[u8], value: &[u8]) -> bool {
         let Some(&keyspace) = stem.first() else { return false };
         if keyspace == Keyspace::Container as u8 {
-            return self.containers.insert(sequence);
+            let container = decode_container(value);
+            return container.is_some_and(|container| self.containers.insert(container.id));
         }
         let Some(container) = key::container_of(stem) else { return false };
         if !self.containers.contains(&container) {
@@ -77,7 +78,7 @@ impl Living {
 fn settle(shared: &Shared, shard: u8, entry: &Handle<'_>, living: &mut Living, kept: &mut Kept) {
     let (stem, sequence) = key::split(entry.key());
     let value = entry.value();
-    if value.is_tombstone() || !living.admit(stem, sequence) {
+    if value.is_tombstone() || !living.admit(stem, &value.value) {
         entry.remove();
         return;
     }

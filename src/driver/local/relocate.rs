@@ -1,0 +1,106 @@
+//! Writes the live records of a log segment again, so that the segment can go.
+//!
+//! Each is a commit of its shard's owner, which drops it if the key has changed meanwhile.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::Core;
+use crate::context::Context;
+use crate::driver::DriverError;
+use crate::io::{Clock, Disk};
+use crate::model::TenantId;
+use crate::shard::commit::{Relocation, Request};
+use crate::shard::extent::block_crc;
+use crate::shard::index::key::{KeyBytes, Keyspace};
+use crate::shard::index::value::{Artifact, Content, Location};
+use crate::shard::log::ReplayedRecord;
+use crate::shard::log::replay::{SegmentRef, list_segments, replay_segment};
+use crate::shard::record::decode_meta;
+
+/// Records that are moved at once.
+const MOVES_MAX: usize = 32;
+
+/// A record that was live when its segment was read.
+struct Live {
+    shard: u8,
+    stem: KeyBytes,
+    sequence: u64,
+}
+
+/// Writes the live records of a sealed segment again.
+///
+/// # Errors
+/// What kept one of them where it is.
+pub(super) async fn relocate<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    segment: &SegmentRef,
+) -> Result<(), DriverError> {
+    let mut live = Vec::new();
+    let mut visit = |record: ReplayedRecord<'_>| {
+        if let Some((stem, _)) = decode_meta(record.meta) {
+            let map = core.shared.index.shard(record.shard);
+            if map.get(stem, |sequence, _| sequence) == Some(record.sequence) {
+                let (shard, sequence) = (record.shard, record.sequence);
+                live.push(Live { shard, stem: stem.into(), sequence });
+            }
+        }
+    };
+    let replayed = replay_segment(&core.disk, segment, &mut visit).await;
+    replayed.map_err(|error| std::io::Error::other(error.to_string()))?;
+    for some in live.chunks(MOVES_MAX) {
+        let moves = join_all(some.iter().map(|live| relocate_one(core, live)));
+        moves.await.into_iter().collect::<Result<(), _>>()?;
+    }
+    Ok(())
+}
+
+/// A log segment of this start, as replay wants it.
+pub(super) async fn reference<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    segment: u64,
+) -> Option<SegmentRef> {
+    let all = list_segments(&core.disk, core.shared.volume.layout()).await.ok()?;
+    all.into_iter().find(|each| each.segment == segment)
+}
+
+async fn relocate_one<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    live: &Live,
+) -> Result<(), DriverError> {
+    let ctx = Context::internal(TenantId::DEFAULT);
+    let _pin = core.pins.pin();
+    let map = core.shared.index.shard(live.shard);
+    let found = map.get(&live.stem, |sequence, entry| {
+        (sequence == live.sequence).then(|| (entry.place, entry.value.to_vec()))
+    });
+    let Some((place, value)) = found.flatten() else { return Ok(()) };
+    let body = core.read_log(&ctx, place).await?;
+    let size = if is_keyspace(&live.stem, Keyspace::Artifact) {
+        let artifact = Artifact::decode(live.shard, live.sequence, place, &value);
+        verified_size(artifact.ok_or(DriverError::Corrupt)?, &body)?
+    } else {
+        None
+    };
+    let (stem, sequence) = (live.stem.clone(), live.sequence);
+    let relocation = Relocation { stem, sequence, value, size, body };
+    let request = Request::Relocate(Box::new(relocation));
+    core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
+    Ok(())
+}
+
+/// The number of inline bytes at the beginning of the body, which must be what was written.
+fn verified_size(artifact: Artifact<'_>, body: &Bytes) -> Result<Option<usize>, DriverError> {
+    let Content::Whole(Location::Inline { place, id, crc }) = artifact.content else {
+        return Ok(None);
+    };
+    let size = usize::try_from(place.length).unwrap_or(usize::MAX);
+    let bytes = body.get(..size).ok_or(DriverError::Corrupt)?;
+    if block_crc(id, bytes) == crc { Ok(Some(size)) } else { Err(DriverError::Corrupt) }
+}
+
+fn is_keyspace(stem: &[u8], keyspace: Keyspace) -> bool {
+    stem.first() == Some(&(keyspace as u8))
+}

@@ -1,0 +1,94 @@
+//! What is dead does not stay on the disk.
+
+use super::*;
+
+const SEGMENT: u64 = 12 << 20;
+const HOT: u64 = 32;
+const ROUNDS: u64 = 60;
+
+fn log_bytes(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path.join("log")).unwrap();
+    entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
+}
+
+fn long_metadata() -> Metadata {
+    let mut builder = MetadataBuilder::default();
+    assert!(builder.push(MetadataField::User("long"), &"v".repeat(2000)));
+    builder.finish()
+}
+
+/// Runs a test on one core whose log has short segments.
+fn on_short_log<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
+    let volume = open_volume(path, 1).with_log_segments(SEGMENT);
+    run(async {
+        let driver = LocalDriver::start(volume, 0).await.unwrap();
+        let done = test(driver.clone()).await;
+        crash(&driver).await;
+        done
+    })
+}
+
+async fn overwrite(driver: &LocalDriver) {
+    for round in 0..ROUNDS {
+        let puts = (0..HOT).map(|number| async move {
+            let source = Given::new(body(32 << 10, round * 100 + number));
+            put(driver, &format!("hot{number}"), source).await.unwrap()
+        });
+        futures_util::future::join_all(puts).await;
+    }
+}
+
+async fn check_all(driver: &LocalDriver, pending: UploadId) {
+    assert_eq!(keys(driver).await.len(), 35);
+    assert_eq!(get(driver, "inline").await.unwrap(), body(1000, 1));
+    let hot = get(driver, "hot31").await.unwrap();
+    assert!(hot == body(32 << 10, (ROUNDS - 1) * 100 + 31));
+    assert_eq!(get(driver, "whole").await.unwrap(), [body(10, 1), body(20, 2)].concat());
+    let container = name("box");
+    let long = Target { container: &container, key: key("long") };
+    let open = driver.open(&ctx(), long).await.unwrap();
+    assert_eq!(open.info().metadata, long_metadata());
+    assert_eq!(read(open, ByteRange::whole(1001)).await.unwrap(), body(1001, 1));
+    let target = Target { container: &container, key: key("pending") };
+    let query = PartQuery { after: 0, limit: 10 };
+    let page = driver.list_parts(&ctx(), target, pending, query).await.unwrap();
+    assert_eq!(page.parts.iter().map(|part| part.size).collect::<Vec<_>>(), [0, 100]);
+}
+
+#[test]
+fn the_log_does_not_grow_with_what_is_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let container = name("box");
+    let whole = Target { container: &container, key: key("whole") };
+    let (first, last) = on_short_log(folder.path(), async |driver| {
+        create(&driver).await;
+        // What stays alive lies in the oldest segment, one of each kind.
+        let first = upload(&driver, "whole", &[10, 20]).await;
+        let pending = upload(&driver, "pending", &[0, 100]).await;
+        driver.complete_upload(&ctx(), whole, first.0, &completion(&first.1)).await.unwrap();
+        put(&driver, "inline", Given::new(body(1000, 1))).await.unwrap();
+        let spec = WriteSpec { metadata: long_metadata(), ..WriteSpec::default() };
+        let long = Target { container: &container, key: key("long") };
+        driver.put(&ctx(), long, spec, &mut Given::new(body(1001, 1))).await.unwrap();
+        overwrite(&driver).await;
+        // Two that are being filled or just were, a spare and one to be recycled.
+        until(|| log_bytes(folder.path()) <= 4 * SEGMENT).await;
+        check_all(&driver, pending.0).await;
+        (first, pending)
+    });
+    for _ in 0..3 {
+        on_short_log(folder.path(), async |driver| {
+            check_all(&driver, last.0).await;
+            driver.complete_upload(&ctx(), whole, first.0, &completion(&first.1)).await.unwrap();
+            until(|| log_bytes(folder.path()) <= 3 * SEGMENT).await;
+            check_all(&driver, last.0).await;
+        });
+    }
+    on_short_log(folder.path(), async |driver| {
+        let target = Target { container: &container, key: key("pending") };
+        driver.complete_upload(&ctx(), target, last.0, &completion(&last.1)).await.unwrap();
+        assert_eq!(get(&driver, "pending").await.unwrap(), body(100, 2));
+        delete(&driver, &["pending", "whole"]).await;
+        until(|| data_files(folder.path()).len() <= 1).await;
+    });
+}
