@@ -8,6 +8,7 @@ pub mod buffer;
 pub mod clock;
 pub mod folder;
 pub mod pool;
+pub mod residency;
 pub mod sim;
 pub mod socket;
 #[cfg(test)]
