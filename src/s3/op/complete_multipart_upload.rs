@@ -26,8 +26,17 @@ pub(crate) async fn serve<B: Body>(
     let target = Target { container: &bucket, key: call.key()? };
     let upload = call.upload_id()?;
     let condition = condition::of_write(call.headers())?;
-    let kind = checksum::kind(call.headers())?;
-    let whole = checksum::of_headers(call.headers(), kind)?;
+    let mut whole = checksum::of_headers(call.headers(), checksum::kind(call.headers())?)?;
+    if whole.is_some() && !call.headers().has("x-amz-checksum-type") {
+        // Clients send a composite checksum without the number of parts behind it and without its
+        // type: then what the upload was created for tells what it is.
+        let kind = match call.engine().head_upload(ctx, target, upload).await {
+            Ok(upload) => upload.checksum.map(|(_, kind)| kind),
+            Err(EngineError::Driver(DriverError::NoSuchUpload)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        whole = checksum::of_headers(call.headers(), kind)?;
+    }
     let size = declared_size(call)?;
     let fields = checksum::of_body_only(call.headers());
     let head = RequestHead { headers: Headers::new(&fields), ..*call.head };
