@@ -5,9 +5,12 @@
 //! never through task-local state. It stays on the core that made it; what crosses to another
 //! core carries the values that it needs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use crate::model::TenantId;
 
@@ -36,9 +39,22 @@ impl Monotonic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// Its text.
+    #[must_use]
+    pub fn text(self) -> [u8; 16] {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let mut rest = self.0;
+        std::array::from_fn(|_| {
+            rest = rest.rotate_left(4);
+            DIGITS[(rest & 15) as usize]
+        })
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}", self.0)
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -55,18 +71,51 @@ pub enum Interrupted {
 
 /// Set once when nobody waits for the answer any more. Clones share the flag.
 #[derive(Clone, Debug, Default)]
-pub struct Cancellation(Rc<Cell<bool>>);
+pub struct Cancellation(Rc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    set: Cell<bool>,
+    /// Of whoever is in [`Cancellation::guard`].
+    waker: RefCell<Option<Waker>>,
+}
 
 impl Cancellation {
-    /// Gives the operation up at its next check.
+    /// Gives the operation up: at its next check, or at once where it is guarded.
     pub fn cancel(&self) {
-        self.0.set(true);
+        self.0.set.set(true);
+        if let Some(waker) = self.0.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Whether it was given up.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.get()
+        self.0.set.get()
+    }
+
+    /// Runs `work` to its end, unless the operation is given up meanwhile. For one task at a time; `work` is
+    /// borrowed, so that it need not be moved.
+    ///
+    /// # Errors
+    /// [`Interrupted::Cancelled`]; the caller then drops `work`, which is not polled again.
+    pub async fn guard<F: Future>(&self, mut work: Pin<&mut F>) -> Result<F::Output, Interrupted> {
+        poll_fn(|cx| {
+            if self.is_cancelled() {
+                return Poll::Ready(Err(Interrupted::Cancelled));
+            }
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            let mut waker = self.0.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            // The work itself may have given it up.
+            if self.is_cancelled() { Poll::Ready(Err(Interrupted::Cancelled)) } else { Poll::Pending }
+        })
+        .await
     }
 }
 
@@ -97,6 +146,8 @@ pub const STAGES: usize = 7;
 #[derive(Debug, Default)]
 pub struct Trace {
     stages_ns: [Cell<u64>; STAGES],
+    /// When the stage that was last timed ended.
+    last: Cell<Monotonic>,
     /// Whether the bytes came from a cache.
     pub cache_hit: Cell<bool>,
     /// The commit batch that made it durable; 0 for none.
@@ -110,6 +161,16 @@ impl Trace {
     pub fn add(&self, stage: Stage, ns: u64) {
         let cell = &self.stages_ns[stage as usize];
         cell.set(cell.get().saturating_add(ns));
+    }
+
+    /// Notes a moment from which the next stage may be timed.
+    pub fn mark(&self, now: Monotonic) {
+        self.last.set(now);
+    }
+
+    /// Adds the time since the last mark to a stage, and marks its end: one look at the clock between two stages.
+    pub fn lap(&self, stage: Stage, now: Monotonic) {
+        self.add(stage, now.since(self.last.replace(now)));
     }
 
     /// Nanoseconds per stage, in the order of [`Stage`].
@@ -197,5 +258,41 @@ impl Context {
         } else {
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guarded_work_ends_when_it_is_given_up() {
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        let cancellation = Cancellation::default();
+        let mut ready = std::pin::pin!(std::future::ready(7));
+        let mut guarded = std::pin::pin!(cancellation.guard(ready.as_mut()));
+        assert_eq!(guarded.as_mut().poll(&mut cx), Poll::Ready(Ok(7)));
+        let mut never = std::pin::pin!(std::future::pending::<()>());
+        let mut guarded = std::pin::pin!(cancellation.guard(never.as_mut()));
+        assert_eq!(guarded.as_mut().poll(&mut cx), Poll::Pending);
+        cancellation.clone().cancel();
+        let cancelled = Poll::Ready(Err(Interrupted::Cancelled));
+        assert_eq!(guarded.as_mut().poll(&mut cx), cancelled);
+    }
+
+    #[test]
+    fn laps_share_their_ends() {
+        let trace = Trace::default();
+        trace.mark(Monotonic(100));
+        trace.lap(Stage::Parse, Monotonic(130));
+        trace.lap(Stage::Auth, Monotonic(170));
+        let stages = trace.stages_ns();
+        assert_eq!((stages[Stage::Parse as usize], stages[Stage::Auth as usize]), (30, 40));
+    }
+
+    #[test]
+    fn request_ids_have_sixteen_digits() {
+        assert_eq!(RequestId(0xab).to_string(), "00000000000000AB");
+        assert_eq!(RequestId(0xFEDC_BA98_7654_3210).to_string(), "FEDCBA9876543210");
     }
 }

@@ -202,7 +202,8 @@ pub struct Record {
     pub total_ns: u64,
     /// Per [`Stage`](crate::context::Stage).
     pub stages_ns: [u64; STAGES],
-    /// CPU time of the core spent on it; 0 where not measured.
+    /// How long its turns on the core were: CPU time, but for what preempted the core's thread. What others did for
+    /// it (the commit loop, the kernel's workers) is not in it. 0 for a request that never got that far.
     pub cpu_ns: u64,
     /// The commit batch that made it durable; 0 for none.
     pub batch_id: u64,

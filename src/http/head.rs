@@ -5,13 +5,36 @@
 
 /// The header fields of a request, borrowed from the connection's head buffer.
 #[derive(Clone, Copy, Debug)]
-pub struct Headers<'a>(&'a [httparse::Header<'a>]);
+pub struct Headers<'a> {
+    fields: &'a [httparse::Header<'a>],
+    /// The [`mark`]s of all names: most questions are about fields that are not there.
+    marks: u64,
+}
+
+/// A bit that stands for a name, in any case, and for some others.
+fn mark(name: &str) -> u64 {
+    let last = name.as_bytes().last().map_or(0, |byte| usize::from(byte | 0x20));
+    1 << ((name.len() + 7 * last) % 64)
+}
 
 impl<'a> Headers<'a> {
     /// Wraps parsed fields.
     #[must_use]
     pub fn new(fields: &'a [httparse::Header<'a>]) -> Self {
-        Self(fields)
+        let marks = fields.iter().fold(0, |marks, field| marks | mark(field.name));
+        Self { fields, marks }
+    }
+
+    /// The values of this name (in any case), in order, with the name as sent.
+    pub fn named<'n>(
+        &self,
+        name: &'n str,
+    ) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a, 'n> {
+        let fields = if self.marks & mark(name) == 0 { &[] } else { self.fields };
+        fields
+            .iter()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| (field.name, field.value))
     }
 
     /// The first field of this name (in any case), if its value is UTF-8; without surrounding space.
@@ -22,23 +45,19 @@ impl<'a> Headers<'a> {
 
     /// All values of this name that are UTF-8, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        self.0
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name))
-            .filter_map(|field| std::str::from_utf8(field.value).ok())
-            .map(str::trim)
+        self.named(name).filter_map(|(_, value)| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
     /// Whether there is a field of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|field| field.name.eq_ignore_ascii_case(name))
+        self.named(name).next().is_some()
     }
 
     /// How many fields of this name there are.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
-        self.0.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()
+        self.named(name).count()
     }
 
     /// The members of a comma-separated field of this name.
@@ -48,7 +67,7 @@ impl<'a> Headers<'a> {
 
     /// All fields, in order: name as sent, value as bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        self.0.iter().map(|field| (field.name, field.value))
+        self.fields.iter().map(|field| (field.name, field.value))
     }
 }
 

@@ -5,9 +5,41 @@ use std::cell::{Cell, RefCell};
 use bytes::Bytes;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
+/// Most blocks that a core keeps for reuse, and most bytes of each.
+const SPARE_MAX: usize = 32;
+const SPARE_BYTES_MAX: usize = 4 << 10;
+
+thread_local! {
+    /// The memory of blocks that were rendered, so that an answer asks no allocator.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Rendered header fields: `Name: value\r\n` each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HeaderBlock(Vec<u8>);
+
+impl Default for HeaderBlock {
+    fn default() -> Self {
+        Self(SPARE.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+}
+
+impl Drop for HeaderBlock {
+    fn drop(&mut self) {
+        if !(1..=SPARE_BYTES_MAX).contains(&self.0.capacity()) {
+            return;
+        }
+        let mut memory = std::mem::take(&mut self.0);
+        memory.clear();
+        // While a thread ends there may be nowhere to keep it.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(memory);
+            }
+        });
+    }
+}
 
 impl HeaderBlock {
     /// Adds a field. Bytes that would end the line are replaced by spaces, so that no stored
@@ -25,9 +57,27 @@ impl HeaderBlock {
         self.0.extend_from_slice(b"\r\n");
     }
 
+    /// Adds a field whose value `write` appends: digits, dates and the like, which cannot end a line.
+    pub fn push_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        let start = self.0.len();
+        write(&mut self.0);
+        debug_assert!(!self.0[start..].iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds fields that are already rendered, each with the end of its line.
+    pub fn push_rendered(&mut self, lines: &'static str) {
+        debug_assert!(lines.ends_with("\r\n"));
+        self.0.extend_from_slice(lines.as_bytes());
+    }
+
     /// Adds a field with a number.
     pub fn push_number(&mut self, name: &str, value: u64) {
-        self.push(name, itoa::Buffer::new().format(value));
+        self.push_with(name, |out| {
+            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        });
     }
 
     /// The rendered fields.

@@ -48,6 +48,17 @@ pub fn receive(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize
     Ok(or_later(received)?.map(|(count, _)| count))
 }
 
+/// Whether the peer has ended the stream and all that it sent was received, or the connection is broken.
+#[must_use]
+pub fn has_left(stream: &TcpStream) -> bool {
+    let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+    let looked = retry_on_intr(|| rustix::net::recv(descriptor(stream), &mut [0_u8][..], flags));
+    match looked {
+        Ok((_, count)) => count == 0,
+        Err(error) => error != Errno::AGAIN,
+    }
+}
+
 /// Sends the beginning of `pieces`, or `None` if the socket takes nothing now. With `more`, the kernel may wait for
 /// what follows before it fills a packet.
 ///

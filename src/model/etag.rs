@@ -34,6 +34,21 @@ impl ETag {
         }
         Some(Self { hash: out, parts })
     }
+
+    /// Appends the text form, without quotation marks.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.hash) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        out.extend_from_slice(&text);
+        if self.parts > 0 {
+            out.push(b'-');
+            out.extend_from_slice(itoa::Buffer::new().format(self.parts).as_bytes());
+        }
+    }
 }
 
 impl fmt::Display for ETag {
@@ -61,7 +76,11 @@ mod tests {
     #[test]
     fn text_form_round_trips() {
         for text in ["d41d8cd98f00b204e9800998ecf8427e", "d41d8cd98f00b204e9800998ecf8427e-10000"] {
-            assert_eq!(ETag::parse(text).map(|tag| tag.to_string()).as_deref(), Some(text));
+            let tag = ETag::parse(text).unwrap();
+            assert_eq!(tag.to_string(), text);
+            let mut written = Vec::new();
+            tag.write_to(&mut written);
+            assert_eq!(written, text.as_bytes());
         }
         for bad in
             ["", "*", "d41d8cd98f00b204e9800998ecf8427", "d41d8cd98f00b204e9800998ecf8427e-0"]

@@ -1,6 +1,7 @@
 //! One connection: head, handler, answer, event, and again.
 
 use std::net::TcpStream;
+use std::pin::pin;
 use std::rc::Rc;
 
 use super::frontend::{Frontend, Measured, refusal_outline};
@@ -52,13 +53,13 @@ pub async fn serve<H: Handler>(frontend: &Frontend<H>, mut transport: Transport)
         output: Vec::with_capacity(512),
     };
     loop {
-        let began = match next_head(frontend, &mut transport, &mut buffers.input).await {
-            Ok(began) => began,
+        let begun = match next_head(frontend, &mut transport, &mut buffers.input).await {
+            Ok(begun) => begun,
             Err(Unserved::Quiet) => return,
             Err(Unserved::Broken(began)) => {
                 let ctx = frontend.context(&transport, began);
                 let outline = refusal_outline(Outcome::ClientAbort, "");
-                frontend.report(&ctx, &outline, &Measured::unanswered(began));
+                frontend.report(&ctx, &transport, &outline, &Measured::unanswered(began));
                 return;
             }
             Err(Unserved::Refused(began, code)) => {
@@ -66,7 +67,9 @@ pub async fn serve<H: Handler>(frontend: &Frontend<H>, mut transport: Transport)
                 return linger(&transport, &mut buffers.input).await;
             }
         };
-        match exchange(frontend, &transport, &mut buffers, began).await {
+        let began = begun.began;
+        let work = pin!(exchange(frontend, &transport, &mut buffers, begun));
+        match transport.pulse().timed(began, work).await {
             Then::Next => {}
             Then::Close => return,
             Then::Linger => return linger(&transport, &mut buffers.input).await,
@@ -96,13 +99,21 @@ enum Unserved {
     Refused(Monotonic, Code),
 }
 
-/// Receives until `input` begins with a whole head, or with what is surely none; returns when its
-/// first byte was seen.
+/// When a request began.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// Its first byte was seen.
+    began: Monotonic,
+    /// Its head was whole.
+    complete: Monotonic,
+}
+
+/// Receives until `input` begins with a whole head, or with what is surely none.
 async fn next_head<H: Handler>(
     frontend: &Frontend<H>,
     transport: &mut Transport,
     input: &mut Vec<u8>,
-) -> Result<Monotonic, Unserved> {
+) -> Result<Begun, Unserved> {
     let pulse = transport.pulse().clone();
     pulse.set_deadline(Monotonic::NEVER);
     skip_empty_lines(input);
@@ -121,7 +132,10 @@ async fn next_head<H: Handler>(
     let began = SystemClock.now();
     pulse.enter(Phase::Head, began);
     let mut end = HeadEnd::default();
-    while !end.found(input) {
+    if end.found(input) {
+        return Ok(Begun { began, complete: began });
+    }
+    loop {
         let received = input.len();
         if received >= frontend.limits.head_bytes {
             return Err(Unserved::Refused(began, refusal_code(HeadError::TooLong)));
@@ -139,12 +153,12 @@ async fn next_head<H: Handler>(
         input.truncate(received + result.unwrap_or(0));
         match result {
             Ok(0) | Err(Gone::Client | Gone::File) => return Err(Unserved::Broken(began)),
+            Ok(_) if end.found(input) => return Ok(Begun { began, complete: SystemClock.now() }),
             Ok(_) => {}
             Err(Gone::Stopped(Stop::Aborted)) => return Err(Unserved::Broken(began)),
             Err(Gone::Stopped(_)) => return Err(Unserved::Refused(began, Code::RequestTimeout)),
         }
     }
-    Ok(began)
 }
 
 /// Empty lines before a request are ignored (RFC 9112, section 2.2).
@@ -169,11 +183,14 @@ async fn exchange<H: Handler>(
     frontend: &Frontend<H>,
     transport: &Transport,
     buffers: &mut Buffers,
-    began: Monotonic,
+    Begun { began, complete }: Begun,
 ) -> Then {
     let Buffers { input, stash, output } = buffers;
     let ctx = frontend.context(transport, began);
-    let parse_began = SystemClock.now();
+    ctx.trace().mark(began);
+    if complete != began {
+        ctx.trace().lap(Stage::Wait, complete);
+    }
     let mut space = FieldSpace::new();
     let message = match head::parse(input, &mut space, frontend.limits.headers) {
         Ok(Some(message)) if message.length <= frontend.limits.head_bytes => message,
@@ -193,14 +210,14 @@ async fn exchange<H: Handler>(
         }
     };
     let parsed = SystemClock.now();
-    ctx.trace().add(Stage::Wait, parse_began.since(began));
-    ctx.trace().add(Stage::Parse, parsed.since(parse_began));
+    ctx.trace().lap(Stage::Parse, parsed);
 
     transport.pulse().enter(Phase::Body, parsed);
     let early = &input[message.length..];
     let mut body =
         Incoming::new(transport, early, stash, message.framing, message.expects_continue);
-    let answer = frontend.handler.serve(ctx, &message.head, &mut body).await;
+    let work = pin!(frontend.handler.serve(ctx, &message.head, &mut body));
+    let answer = transport.attend(work).await;
     let unread = body.unread(DISCARD_MAX);
     let close =
         answer.response.close || message.close || frontend.is_draining() || unread == Unread::Lost;
@@ -215,7 +232,7 @@ async fn exchange<H: Handler>(
     )
     .await;
 
-    if !sent {
+    if !sent || transport.has_left() {
         return Then::Close;
     }
     if close {
@@ -264,7 +281,7 @@ async fn respond<H: Handler>(
     transport.pulse().enter(Phase::Send, send_began);
     let Response { mut status, headers, body, .. } = response;
     let head_only = message.head.method == "HEAD" || matches!(status, 204 | 304);
-    let mut head_length = render(frontend, output, status, &headers, &body, close);
+    let mut head_length = render(frontend, output, status, &headers, &body, close, send_began);
     let before = transport.sent();
     let mut result = send(&ctx, transport, output, body, head_only).await;
 
@@ -274,7 +291,9 @@ async fn respond<H: Handler>(
         (outline.outcome, outline.error_code) = (outcome, code.name());
         let refusal = frontend.handler.refuse(ctx.request_id(), code);
         status = refusal.status;
-        head_length = render(frontend, output, status, &refusal.headers, &refusal.body, true);
+        let now = SystemClock.now();
+        head_length =
+            render(frontend, output, status, &refusal.headers, &refusal.body, true, now);
         result = match send(&ctx, transport, output, refusal.body, false).await {
             Ok(()) => Err(SendError::Cut(error)),
             Err(error) => Err(error),
@@ -287,10 +306,14 @@ async fn respond<H: Handler>(
             SendError::Gone(_) => Outcome::ClientAbort,
         };
     }
+    if transport.has_left() {
+        outline.outcome = Outcome::ClientAbort;
+    }
 
     let sent = transport.sent() - before;
     frontend.report(
         &ctx,
+        transport,
         &outline,
         &Measured {
             began: received.began,
@@ -319,9 +342,10 @@ fn render<H: Handler>(
     headers: &crate::http::HeaderBlock,
     body: &ResponseBody<H::Reader>,
     close: bool,
+    now: Monotonic,
 ) -> u64 {
     let length = DeclaredLength::of(status, body);
-    frontend.date.with(SystemClock.wall_ms(), |date| {
+    frontend.date.with(frontend.wall_ms(now), |date| {
         render_head(output, status, headers, length, date, close);
     });
     output.len() as u64
@@ -339,7 +363,7 @@ async fn refuse<H: Handler>(
     transport.pulse().enter(Phase::Send, send_began);
     let Response { status, headers, body, .. } = frontend.handler.refuse(ctx.request_id(), code);
     let mut output = Vec::with_capacity(512);
-    let head_length = render(frontend, &mut output, status, &headers, &body, true);
+    let head_length = render(frontend, &mut output, status, &headers, &body, true, send_began);
     let before = transport.sent();
     let result = send(&ctx, transport, &output, body, false).await;
     let outcome = match (result, status) {
@@ -355,7 +379,7 @@ async fn refuse<H: Handler>(
         bytes_in: 0,
         bytes_out: sent.saturating_sub(head_length),
     };
-    frontend.report(&ctx, &refusal_outline(outcome, code.name()), &measured);
+    frontend.report(&ctx, transport, &refusal_outline(outcome, code.name()), &measured);
 }
 
 /// Ends a connection whose client may still be sending: closing it now would answer those bytes

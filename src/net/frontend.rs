@@ -24,6 +24,9 @@ use crate::s3::Outline;
 /// Sweeps over the connections happen at least this often.
 const SWEEP_MAX: Duration = Duration::from_millis(250);
 
+/// The wall clock is read this often, in nanoseconds.
+const WALL_READ_NS: u64 = 50_000_000;
+
 /// Connections over the limit that are told so at the same time.
 const REFUSED_MAX: usize = 64;
 
@@ -60,6 +63,8 @@ pub struct Frontend<H> {
     core: usize,
     accepting: Cell<bool>,
     refused: Rc<Ward>,
+    /// A look at both clocks.
+    wall: Cell<(Monotonic, i64)>,
 }
 
 impl<H: Handler> Frontend<H> {
@@ -83,6 +88,7 @@ impl<H: Handler> Frontend<H> {
             core,
             accepting: Cell::new(true),
             refused: Rc::default(),
+            wall: Cell::default(),
         })
     }
 
@@ -194,14 +200,32 @@ impl<H: Handler> Frontend<H> {
         )
     }
 
+    /// Milliseconds since the epoch at the moment `now`. The wall clock is read a few times a second, and followed by
+    /// the monotonic one in between.
+    pub fn wall_ms(&self, now: Monotonic) -> i64 {
+        let (mut read, mut wall_ms) = self.wall.get();
+        let passed = now.since(read);
+        if read == Monotonic::default() || passed >= WALL_READ_NS {
+            (read, wall_ms) = (now, SystemClock.wall_ms());
+            self.wall.set((read, wall_ms));
+        }
+        wall_ms.saturating_add(i64::try_from(now.since(read) / 1_000_000).unwrap_or(i64::MAX))
+    }
+
     /// Leaves the one record of a request.
-    pub fn report(&self, ctx: &Context, outline: &Outline, measured: &Measured) {
+    pub fn report(
+        &self,
+        ctx: &Context,
+        transport: &Transport,
+        outline: &Outline,
+        measured: &Measured,
+    ) {
         let trace = ctx.trace();
         let ended = SystemClock.now();
         trace.add(Stage::Send, ended.since(measured.send_began));
         let range = outline.range.map_or((0, 0), |range| (range.offset, range.length));
         self.emitter.emit(Record {
-            ended_ms: SystemClock.wall_ms(),
+            ended_ms: self.wall_ms(ended),
             request_id: ctx.request_id(),
             tenant: ctx.tenant(),
             operation: outline.operation,
@@ -217,7 +241,7 @@ impl<H: Handler> Frontend<H> {
             range_length: range.1,
             total_ns: ended.since(measured.began),
             stages_ns: trace.stages_ns(),
-            cpu_ns: 0,
+            cpu_ns: transport.pulse().busy_ns(ended),
             batch_id: trace.batch_id.get(),
             queue_depth: trace.queue_depth.get(),
             cache_hit: trace.cache_hit.get(),

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -59,6 +59,13 @@ pub struct Pulse {
     deadline: Cell<Monotonic>,
     stop: Cell<Option<Stop>>,
     waker: RefCell<Option<Waker>>,
+    /// Of a request that waits for something else than the client.
+    attendant: RefCell<Option<Waker>>,
+    /// Whether it is time to see if the client is still there.
+    look: Cell<bool>,
+    /// When the present turn of a timed request began.
+    turn_began: Cell<Option<Monotonic>>,
+    busy_ns: Cell<u64>,
     cancellation: Cancellation,
     slot: Cell<usize>,
 }
@@ -74,6 +81,10 @@ impl Pulse {
             deadline: Cell::new(Monotonic::NEVER),
             stop: Cell::new(None),
             waker: RefCell::new(None),
+            attendant: RefCell::new(None),
+            look: Cell::new(false),
+            turn_began: Cell::new(None),
+            busy_ns: Cell::new(0),
             cancellation: Cancellation::default(),
             slot: Cell::new(0),
         }
@@ -122,12 +133,82 @@ impl Pulse {
                 return Poll::Ready(Ok(value));
             }
             if self.wait_began.get().is_none() {
-                self.wait_began.set(Some(SystemClock.now()));
+                // A connection that begins to idle does nothing else before it waits.
+                let idle = self.phase.get() == Phase::Idle;
+                let began = if idle { self.phase_began.get() } else { SystemClock.now() };
+                self.wait_began.set(Some(began));
                 *self.waker.borrow_mut() = Some(cx.waker().clone());
             }
             Poll::Pending
         })
         .await
+    }
+
+    /// Runs what may wait for something else than the client, and cancels it when `has_left` finds that the client is
+    /// gone. That is asked a few times a second, and only while it waits.
+    pub async fn attend<F: Future>(
+        &self,
+        mut work: Pin<&mut F>,
+        has_left: impl Fn() -> bool,
+    ) -> F::Output {
+        let attending = Attending(self);
+        poll_fn(move |cx| {
+            let _ = &attending;
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            let mut waker = self.attendant.borrow_mut();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            drop(waker);
+            if self.look.take() && has_left() {
+                self.cancellation.cancel();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Runs a request that began at `began`, and keeps account of its turns on the core.
+    pub async fn timed<F: Future>(&self, began: Monotonic, mut work: Pin<&mut F>) -> F::Output {
+        self.busy_ns.set(0);
+        self.turn_began.set(Some(began));
+        let done = poll_fn(|cx| {
+            if self.turn_began.get().is_none() {
+                self.turn_began.set(Some(SystemClock.now()));
+            }
+            let polled = work.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.busy_ns.set(self.busy_ns(SystemClock.now()));
+                self.turn_began.set(None);
+            }
+            polled
+        })
+        .await;
+        self.turn_began.set(None);
+        done
+    }
+
+    /// How long the turns of the present request were, up to `now`; 0 for one that is not timed.
+    #[must_use]
+    pub fn busy_ns(&self, now: Monotonic) -> u64 {
+        match self.turn_began.get() {
+            Some(began) => self.busy_ns.get() + now.since(began),
+            None => 0,
+        }
+    }
+
+    /// Has a request that waits see whether its client is still there.
+    fn look_after(&self) {
+        let waits_for_client = self.wait_began.get().is_some();
+        if waits_for_client || !matches!(self.phase.get(), Phase::Body | Phase::Send) {
+            return;
+        }
+        if let Some(waker) = self.attendant.borrow().as_ref() {
+            self.look.set(true);
+            waker.wake_by_ref();
+        }
     }
 
     /// Ends the present wait, or the next one.
@@ -171,10 +252,23 @@ struct Waiting<'p>(&'p Pulse);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(began) = self.0.wait_began.take() {
-            let waited = SystemClock.now().since(began);
-            self.0.waited_ns.set(self.0.waited_ns.get().saturating_add(waited));
+            // Nobody adds up how long it idled.
+            if self.0.phase.get() != Phase::Idle {
+                let waited = SystemClock.now().since(began);
+                self.0.waited_ns.set(self.0.waited_ns.get().saturating_add(waited));
+            }
             *self.0.waker.borrow_mut() = None;
         }
+    }
+}
+
+/// Forgets the attendant, also when its future is dropped halfway.
+struct Attending<'p>(&'p Pulse);
+
+impl Drop for Attending<'_> {
+    fn drop(&mut self) {
+        self.0.look.set(false);
+        *self.0.attendant.borrow_mut() = None;
     }
 }
 
@@ -227,6 +321,7 @@ impl Ward {
             if let Some(stop) = pulse.judge(now, limits, self.draining.get()) {
                 pulse.end(stop);
             }
+            pulse.look_after();
         }
     }
 

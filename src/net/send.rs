@@ -1,5 +1,7 @@
 //! From a response to bytes on a socket: the one place that knows how each kind of chunk is sent.
 
+use std::pin::pin;
+
 use super::transport::{Gone, Transport};
 use crate::context::Context;
 use crate::driver::{Chunk, DriverError, Reader};
@@ -53,7 +55,7 @@ async fn send_stream<R: Reader>(
 ) -> Result<(), SendError> {
     let mut left = length;
     while left > 0 {
-        let chunk = match reader.next(ctx).await {
+        let chunk = match next(ctx, transport, &mut reader).await {
             Ok(Some(chunk)) if chunk.len() <= left => chunk,
             // A reader that yields another length than it promised has read the wrong thing.
             Ok(_) => return Err(cut(head, DriverError::Corrupt)),
@@ -72,6 +74,17 @@ async fn send_stream<R: Reader>(
     }
     // Nothing is left of it but for an empty artifact.
     Ok(transport.send(head, &[], false).await?)
+}
+
+/// The next chunk, given up where it waits for the disk once the client is gone.
+async fn next<R: Reader>(
+    ctx: &Context,
+    transport: &Transport,
+    reader: &mut R,
+) -> Result<Option<Chunk>, DriverError> {
+    let reading = pin!(reader.next(ctx));
+    let guarded = pin!(ctx.cancellation().guard(reading));
+    transport.attend(guarded).await?
 }
 
 fn cut(unsent_head: &[u8], error: DriverError) -> SendError {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use monoio::io::AsyncReadRent;
@@ -41,13 +42,14 @@ pub struct Transport {
     pulse: Rc<Pulse>,
     sent: Cell<u64>,
     turn: Cell<usize>,
+    left: Cell<bool>,
 }
 
 impl Transport {
     /// Takes over a non-blocking stream.
     #[must_use]
     pub fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
-        Self { stream, pulse, sent: Cell::new(0), turn: Cell::new(0) }
+        Self { stream, pulse, sent: Cell::new(0), turn: Cell::new(0), left: Cell::new(false) }
     }
 
     /// What patience sees of it.
@@ -147,6 +149,24 @@ impl Transport {
             }
         }
         Ok(())
+    }
+
+    /// Runs what may wait for something else than the client. A client that goes away meanwhile is noticed within
+    /// a few sweeps, and the request is cancelled. One that ends its side of the stream counts as gone, as
+    /// nothing tells the two apart.
+    pub async fn attend<F: Future>(&self, work: Pin<&mut F>) -> F::Output {
+        let has_left = || {
+            let left = socket::has_left(&self.stream);
+            self.left.set(left);
+            left
+        };
+        self.pulse.attend(work, has_left).await
+    }
+
+    /// Whether the client was found to be gone while its request waited.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left.get()
     }
 
     /// Says that nothing more will be sent.

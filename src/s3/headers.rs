@@ -18,10 +18,7 @@ use super::error::{Code, S3Error};
 /// luck which of them is heeded.
 pub(crate) fn single<'a>(headers: &Headers<'a>, name: &str) -> Result<Option<&'a str>, S3Error> {
     let mut found = None;
-    for (field, value) in headers.iter() {
-        if !field.eq_ignore_ascii_case(name) {
-            continue;
-        }
+    for (field, value) in headers.named(name) {
         let value = text(field, value)?;
         if found.is_some_and(|other| other != value) {
             return Err(invalid(name, "The header has several values."));

@@ -25,6 +25,9 @@ use route::Verb;
 /// What every answer gives as `x-amz-id-2`: there is one host.
 pub(crate) const HOST_ID: &str = "dmF1bHRhaXJl";
 
+/// The field that says so.
+pub(crate) const HOST_ID_LINE: &str = "x-amz-id-2: dmF1bHRhaXJl\r\n";
+
 /// Carries out what an authenticated request asks for.
 async fn dispatch<B: Body>(
     ctx: &Context,

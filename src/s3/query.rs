@@ -31,6 +31,11 @@ impl<'a> Query<'a> {
         Ok(Self(pairs))
     }
 
+    /// Whether there is no parameter at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of the first parameter of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)

@@ -170,6 +170,9 @@ pub(crate) fn route<'a>(
 
 /// The bucket that a host name begins with, if the rest of it is one of `domains`.
 fn virtual_host(host: &str, domains: &[String]) -> Option<String> {
+    if domains.is_empty() {
+        return None;
+    }
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,

@@ -1,6 +1,7 @@
 //! One core's end of the wire: from a request's head and body to a response.
 
 use std::cell::{Cell, OnceCell};
+use std::pin::pin;
 use std::rc::Rc;
 
 use crate::context::{Context, Monotonic, RequestId, Stage};
@@ -17,7 +18,7 @@ use super::call::{Answer, Call};
 use super::error::{Code, Place, S3Error, outcome, render};
 use super::query::Query;
 use super::route::{self, Route};
-use super::{HOST_ID, dispatch, name};
+use super::{HOST_ID_LINE, dispatch, name};
 
 /// Most bytes of documents that one core holds at a time.
 const DOCUMENTS_BYTES_MAX: usize = 16 << 20;
@@ -91,7 +92,8 @@ impl Service {
         }
     }
 
-    /// Answers a request: authenticates it, and then does what it asks for. Bytes of an object are
+    /// Answers a request: authenticates it (from the last mark of the context's trace on), and then does what it asks
+    /// for, or gives it up where it waits when the context is cancelled. Bytes of an object are
     /// not read yet when this returns; everything else is done.
     ///
     /// # Cancel safety
@@ -103,6 +105,8 @@ impl Service {
         body: &mut B,
     ) -> Reply {
         let mut body = Metered::new(body);
+        let identity = self.authenticator.authenticate(head, (self.wall_ms)());
+        ctx.trace().lap(Stage::Auth, (self.now)());
         let query = Query::parse(head.query);
         let parsed = query.and_then(|query| {
             let route = route::route(head, &query, &self.config.domains)?;
@@ -118,10 +122,6 @@ impl Service {
         };
         let mut place =
             Place { resource: head.path, headless: head.method == "HEAD", ..Place::default() };
-
-        let started = (self.now)();
-        let identity = self.authenticator.authenticate(head, (self.wall_ms)());
-        ctx.trace().add(Stage::Auth, (self.now)().since(started));
 
         let call;
         let result = match (identity, parsed) {
@@ -140,7 +140,10 @@ impl Service {
                 place.bucket = &call.route.bucket;
                 place.key = &call.route.key;
                 match call.check() {
-                    Ok(()) => dispatch(&ctx, &call, &mut body).await,
+                    Ok(()) => {
+                        let work = pin!(dispatch(&ctx, &call, &mut body));
+                        ctx.cancellation().guard(work).await.unwrap_or_else(|gone| Err(gone.into()))
+                    }
                     Err(error) => Err(error),
                 }
             }
@@ -188,8 +191,10 @@ pub fn refuse(request_id: RequestId, code: Code, close: bool) -> Response<AnyRea
 }
 
 fn identify(response: &mut Response<AnyReader>, request_id: RequestId) {
-    response.headers.push("x-amz-request-id", &request_id.to_string());
-    response.headers.push("x-amz-id-2", HOST_ID);
+    response
+        .headers
+        .push_with("x-amz-request-id", |out| out.extend_from_slice(&request_id.text()));
+    response.headers.push_rendered(HOST_ID_LINE);
 }
 
 /// Bounds the documents that are held at a time.

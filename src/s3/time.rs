@@ -32,18 +32,42 @@ pub(crate) fn iso8601(ms: i64) -> String {
 /// `Fri, 02 Jan 2026 03:04:05 GMT`; fractions of the second are cut off.
 #[must_use]
 pub(crate) fn imf_fixdate(ms: i64) -> String {
+    let mut text = Vec::with_capacity(29);
+    write_imf_fixdate(ms, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Appends what [`imf_fixdate`] gives.
+pub(crate) fn write_imf_fixdate(ms: i64, out: &mut Vec<u8>) {
     let t = civil(ms);
     let index = |number: i8| usize::try_from(number).unwrap_or_default();
-    format!(
-        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-        DAYS[index(t.weekday().to_monday_zero_offset()) % 7],
-        t.day(),
-        MONTHS[index(t.month() - 1) % 12],
-        t.year(),
-        t.hour(),
-        t.minute(),
-        t.second()
-    )
+    let pair = |number: i8| {
+        let number = number.unsigned_abs();
+        [b'0' + number / 10 % 10, b'0' + number % 10]
+    };
+    // A moment has four digits of year, and none is before the epoch's own era.
+    let century = |year: i16| i8::try_from(year / 100).unwrap_or_default();
+    let in_century = |year: i16| i8::try_from(year % 100).unwrap_or_default();
+    let year = t.year().max(0);
+    for part in [
+        DAYS[index(t.weekday().to_monday_zero_offset()) % 7].as_bytes(),
+        b", ",
+        &pair(t.day()),
+        b" ",
+        MONTHS[index(t.month() - 1) % 12].as_bytes(),
+        b" ",
+        &pair(century(year)),
+        &pair(in_century(year)),
+        b" ",
+        &pair(t.hour()),
+        b":",
+        &pair(t.minute()),
+        b":",
+        &pair(t.second()),
+        b" GMT",
+    ] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// Reads an HTTP date in any of the three forms of RFC 9110, or ISO 8601, which some clients send;
@@ -74,6 +98,8 @@ mod tests {
         assert_eq!(iso8601(ms), "1994-11-06T08:49:37.042Z");
         assert_eq!(imf_fixdate(ms), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(imf_fixdate(1_709_164_800_000), "Thu, 29 Feb 2024 00:00:00 GMT");
+        assert_eq!(imf_fixdate(-62_167_219_200_000), "Sat, 01 Jan 0000 00:00:00 GMT");
+        assert_eq!(imf_fixdate(253_402_207_200_000), "Thu, 30 Dec 9999 22:00:00 GMT");
         assert_eq!(iso8601(i64::MAX), "1970-01-01T00:00:00.000Z");
     }
 

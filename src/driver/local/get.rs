@@ -34,8 +34,10 @@ pub struct LocalOpen<D: Disk, C: Clock> {
 pub struct LocalReader<D: Disk, C: Clock> {
     core: Rc<Core<D, C>>,
     _pin: Pin,
-    spans: VecDeque<Span>,
-    pieces: Option<Pieces<D, C>>,
+    /// The first of the spans, which most artifacts have alone; then the others.
+    span: Option<Span>,
+    others: VecDeque<Span>,
+    pieces: Option<Box<Pieces<D, C>>>,
 }
 
 /// A range of what lies in one place.
@@ -195,14 +197,16 @@ impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
     }
 
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<Self::Reader, DriverError> {
-        self.core.check(ctx)?;
-        let spans = match self.content {
+        let (span, others) = match self.content {
             Content::Whole(location) => {
-                VecDeque::from([Span { location, size: self.info.size, range }])
+                (Some(Span { location, size: self.info.size, range }), VecDeque::new())
             }
-            Content::Composite(list) => spans(&self.parts(ctx, list).await?, range),
+            Content::Composite(list) => {
+                self.core.check(ctx)?;
+                (None, spans(&self.parts(ctx, list).await?, range))
+            }
         };
-        Ok(LocalReader { core: self.core, _pin: self.pin, spans, pieces: None })
+        Ok(LocalReader { core: self.core, _pin: self.pin, span, others, pieces: None })
     }
 }
 
@@ -255,7 +259,7 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
             Access::Cached => file.descriptor(),
         };
         let extent = Extent { file, base, id, size: span.size, cached };
-        self.pieces = Some(Pieces::new(Rc::clone(&self.core), extent, span.range));
+        self.pieces = Some(Box::new(Pieces::new(Rc::clone(&self.core), extent, span.range)));
         Ok(None)
     }
 }
@@ -270,7 +274,8 @@ impl<D: Disk, C: Clock> Reader for LocalReader<D, C> {
                 }
                 self.pieces = None;
             }
-            let Some(span) = self.spans.pop_front() else { return Ok(None) };
+            let next = self.span.take().or_else(|| self.others.pop_front());
+            let Some(span) = next else { return Ok(None) };
             if span.range.length > 0
                 && let Some(bytes) = self.begin(ctx, span).await?
             {

@@ -94,8 +94,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         ctx: &Context,
         look: impl FnOnce() -> Result<T, DriverError>,
     ) -> Result<T, DriverError> {
-        self.check(ctx)?;
         let began = self.clock.now();
+        ctx.check(began)?;
         let found = look();
         ctx.trace().add(Stage::Index, self.clock.now().since(began));
         found

@@ -158,27 +158,35 @@ fn write_query(
 }
 
 fn push_lower(text: &str, out: &mut Vec<u8>) {
-    out.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    out[start..].make_ascii_lowercase();
 }
 
 fn write_header(wanted: &str, head: &RequestHead<'_>, out: &mut Vec<u8>) {
     push_lower(wanted, out);
     out.push(b':');
-    let fields = head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-    for (index, (_, value)) in fields.enumerate() {
+    for (index, (_, value)) in head.headers.named(wanted).enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        let words =
-            value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-        for (index, word) in words.enumerate() {
-            if index > 0 {
-                out.push(b' ');
-            }
-            out.extend_from_slice(word);
-        }
+        push_folded(value, out);
     }
     out.push(b'\n');
+}
+
+/// Appends a value without the blanks around it, and with single spaces within.
+fn push_folded(value: &[u8], out: &mut Vec<u8>) {
+    if memchr::memchr2(b' ', b'\t', value).is_none() {
+        return out.extend_from_slice(value);
+    }
+    let words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    for (index, word) in words.enumerate() {
+        if index > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(word);
+    }
 }
 
 #[cfg(test)]

@@ -121,8 +121,9 @@ fn starts_with(name: &str, prefix: &str) -> bool {
 }
 
 fn heed(name: &str, rest: &str, value: &str, in_query: bool) -> Result<(), S3Error> {
-    let rule = RULES.iter().find(|(known, _)| rest.eq_ignore_ascii_case(known));
-    match rule.map(|(_, rule)| rule) {
+    let lower = || rest.bytes().map(|byte| byte.to_ascii_lowercase());
+    let found = RULES.binary_search_by(|(known, _)| known.bytes().cmp(lower()));
+    match found.ok().map(|index| RULES[index].1) {
         Some(Read) if !in_query => Ok(()),
         Some(Harmless) => Ok(()),
         Some(Only(values)) if values.contains(&value) => Ok(()),

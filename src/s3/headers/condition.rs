@@ -107,7 +107,7 @@ fn refuse(headers: &Headers<'_>, names: &[&str]) -> Result<(), S3Error> {
 /// section 8.8.3.2).
 fn tags(headers: &Headers<'_>, name: &str, weak: bool) -> Result<Option<ETagMatch>, S3Error> {
     let mut found: Option<Vec<ETag>> = None;
-    for (field, value) in headers.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)) {
+    for (field, value) in headers.named(name) {
         let list = found.get_or_insert_default();
         for tag in text(field, value)?.split(',').map(str::trim) {
             if tag == "*" {

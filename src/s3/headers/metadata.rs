@@ -106,7 +106,8 @@ pub(crate) fn push(out: &mut HeaderBlock, info: &ArtifactInfo, query: &Query<'_>
     push_validators(out, info);
     let mut typed = false;
     let mut overridden = [false; STANDARD.len()];
-    for (index, (name, field, parameter)) in STANDARD.iter().enumerate() {
+    let parameters = if query.is_empty() { &[] } else { &STANDARD[..] };
+    for (index, (name, field, parameter)) in parameters.iter().enumerate() {
         if let Some(value) = query.non_empty(parameter) {
             out.push(name, value);
             overridden[index] = true;
@@ -135,8 +136,12 @@ pub(crate) fn push(out: &mut HeaderBlock, info: &ArtifactInfo, query: &Query<'_>
 
 /// Adds to an answer what a cache validates by, as for a 304.
 pub(crate) fn push_validators(out: &mut HeaderBlock, info: &ArtifactInfo) {
-    out.push("ETag", &format!("\"{}\"", info.etag));
-    out.push("Last-Modified", &time::imf_fixdate(info.modified_ms));
+    out.push_with("ETag", |out| {
+        out.push(b'"');
+        info.etag.write_to(out);
+        out.push(b'"');
+    });
+    out.push_with("Last-Modified", |out| time::write_imf_fixdate(info.modified_ms, out));
 }
 
 /// Adds to a 304 the fields that steer caches (RFC 9110, section 15.4.5).

@@ -51,7 +51,7 @@ pub(super) fn describe<R>(call: &Call<'_>, opened: &Opened<R>, checksums: bool) 
     let Opened { info, range, partial, part_count, .. } = opened;
     let mut answer = Answer::empty(if *partial { 206 } else { 200 });
     let headers = &mut answer.headers;
-    headers.push("Accept-Ranges", "bytes");
+    headers.push_rendered("Accept-Ranges: bytes\r\n");
     metadata::push(headers, info, &call.query);
     // A part of an empty object is partial and yet has no range.
     if *partial && range.length > 0 {
