@@ -113,7 +113,11 @@ impl Cancellation {
                 *waker = Some(cx.waker().clone());
             }
             // The work itself may have given it up.
-            if self.is_cancelled() { Poll::Ready(Err(Interrupted::Cancelled)) } else { Poll::Pending }
+            if self.is_cancelled() {
+                Poll::Ready(Err(Interrupted::Cancelled))
+            } else {
+                Poll::Pending
+            }
         })
         .await
     }

@@ -42,7 +42,6 @@ pub enum AnyOpen {
 }
 
 /// A reader of any driver.
-#[expect(clippy::large_enum_variant, reason = "the large one is nearly every one")]
 pub enum AnyReader {
     /// Of [`AnyDriver::Local`].
     Local(LocalReader<UringDisk, SystemClock>),

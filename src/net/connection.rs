@@ -67,9 +67,11 @@ pub async fn serve<H: Handler>(frontend: &Frontend<H>, mut transport: Transport)
                 return linger(&transport, &mut buffers.input).await;
             }
         };
-        let began = begun.began;
-        let work = pin!(exchange(frontend, &transport, &mut buffers, begun));
-        match transport.pulse().timed(began, work).await {
+        let then = {
+            let work = pin!(exchange(frontend, &transport, &mut buffers, begun));
+            transport.pulse().timed(begun.began, work).await
+        };
+        match then {
             Then::Next => {}
             Then::Close => return,
             Then::Linger => return linger(&transport, &mut buffers.input).await,
@@ -216,8 +218,10 @@ async fn exchange<H: Handler>(
     let early = &input[message.length..];
     let mut body =
         Incoming::new(transport, early, stash, message.framing, message.expects_continue);
-    let work = pin!(frontend.handler.serve(ctx, &message.head, &mut body));
-    let answer = transport.attend(work).await;
+    let answer = {
+        let work = pin!(frontend.handler.serve(ctx, &message.head, &mut body));
+        transport.attend(work).await
+    };
     let unread = body.unread(DISCARD_MAX);
     let close =
         answer.response.close || message.close || frontend.is_draining() || unread == Unread::Lost;
@@ -292,8 +296,7 @@ async fn respond<H: Handler>(
         let refusal = frontend.handler.refuse(ctx.request_id(), code);
         status = refusal.status;
         let now = SystemClock.now();
-        head_length =
-            render(frontend, output, status, &refusal.headers, &refusal.body, true, now);
+        head_length = render(frontend, output, status, &refusal.headers, &refusal.body, true, now);
         result = match send(&ctx, transport, output, refusal.body, false).await {
             Ok(()) => Err(SendError::Cut(error)),
             Err(error) => Err(error),

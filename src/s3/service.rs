@@ -191,9 +191,7 @@ pub fn refuse(request_id: RequestId, code: Code, close: bool) -> Response<AnyRea
 }
 
 fn identify(response: &mut Response<AnyReader>, request_id: RequestId) {
-    response
-        .headers
-        .push_with("x-amz-request-id", |out| out.extend_from_slice(&request_id.text()));
+    response.headers.push_with("x-amz-request-id", |out| out.extend_from_slice(&request_id.text()));
     response.headers.push_rendered(HOST_ID_LINE);
 }
 

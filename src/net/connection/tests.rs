@@ -22,12 +22,15 @@ use crate::runtime;
 use crate::runtime::core::{Backend, BlockingPool, block_on};
 use crate::s3::Outline;
 
-/// Yields prepared chunks, and an error where there is one.
-struct Script(std::vec::IntoIter<Result<Chunk, DriverError>>);
+/// Yields prepared chunks, and an error where there is one; then it ends, or waits for ever.
+struct Script(std::vec::IntoIter<Result<Chunk, DriverError>>, bool);
 
 impl Reader for Script {
     async fn next(&mut self, _: &Context) -> Result<Option<Chunk>, DriverError> {
-        self.0.next().transpose()
+        match self.0.next() {
+            None if self.1 => std::future::pending().await,
+            chunk => chunk.transpose(),
+        }
     }
 }
 
@@ -50,7 +53,7 @@ impl Scripted {
     }
 
     fn stream(&self, chunks: Vec<Result<Chunk, DriverError>>, length: u64) -> ResponseBody<Script> {
-        ResponseBody::Stream { reader: Script(chunks.into_iter()), length }
+        ResponseBody::Stream { reader: Script(chunks.into_iter(), false), length }
     }
 }
 
@@ -96,6 +99,15 @@ impl Handler for Scripted {
             }
             "/declared" => ResponseBody::Declared(77),
             "/chunks" => self.stream(vec![memory(b"one "), memory(b"two")], 7),
+            "/forever" => {
+                let never = std::pin::pin!(std::future::pending::<()>());
+                assert!(ctx.cancellation().guard(never).await.is_err());
+                ResponseBody::Empty
+            }
+            "/stall" => {
+                let chunks = if head.query == "late" { vec![memory(b"one ")] } else { vec![] };
+                ResponseBody::Stream { reader: Script(chunks.into_iter(), true), length: 7 }
+            }
             "/empty" => self.stream(vec![], 0),
             "/file" => self.stream(
                 vec![
@@ -621,4 +633,31 @@ fn draining_has_an_end() {
     server.stop(Duration::from_millis(50));
     let records = server.records();
     assert_eq!(records.len(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_while_its_request_waits_is_noticed() {
+    for request in ["/forever", "/stall", "/stall?late"] {
+        let limits = Limits { head: Duration::from_millis(80), ..Limits::default() };
+        let server = Server::start(limits);
+        let mut client = server.connect();
+        client.send(get(request));
+        drop(client);
+        let deadline = SystemClock.now().after(Duration::from_secs(20));
+        let mut noticed = None;
+        while noticed.is_none() && SystemClock.now() < deadline {
+            server.collector.lock().unwrap().drain(|record| noticed = Some(record.outcome));
+            std::thread::yield_now();
+        }
+        assert_eq!(noticed, Some(Outcome::ClientAbort), "{request}");
+    }
+}
+
+#[test]
+fn a_request_is_charged_for_its_turns_and_not_for_its_waits() {
+    let server = Server::start(Limits::default());
+    assert_eq!(server.connect().request(get("/wait")).status, 200);
+    let records = server.records();
+    assert!(records[0].cpu_ns > 0);
+    assert!(records[0].cpu_ns < records[0].total_ns, "{:?}", records[0]);
 }
