@@ -163,6 +163,7 @@ impl Server {
                 limits: config.limits.clone(),
                 storage: storage.clone(),
                 rules: config.rules.clone(),
+                etag: config.etag,
                 meeting: meeting.clone(),
                 state: state.clone(),
                 ready: ready.clone(),

@@ -9,7 +9,7 @@ use super::error::{ConfigError, Origin};
 use super::file::{File, FileCredential, FileDriver, FileLimits, FileRule, Written};
 use super::{Config, ContainerRule, DriverConfig, DriverKind, Limits, value};
 use crate::engine::tenant::Credential;
-use crate::model::TenantId;
+use crate::model::{ETagHash, TenantId};
 
 /// The folder of the driver that exists when none is configured.
 const DATA_DEFAULT: &str = "./vaultaire-data";
@@ -100,6 +100,7 @@ pub(super) fn merge(sources: Sources<'_>) -> Result<Config, ConfigError> {
         credentials: credentials(environment, file.credentials)?,
         rules: rules(file.rules, &drivers)?,
         drivers,
+        etag: file.etag.map_or(Ok(ETagHash::default()), |etag| checked(&etag, value::etag))?,
         memory_bytes: checked(&memory, |text| bounded(value::bytes(text)?, MEMORY_MIN, 1 << 50))?,
         access_log: checked(&access_log, value::boolean)?,
         legacy_runtime: checked(&legacy_runtime, value::boolean)?,

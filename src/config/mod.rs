@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::tenant::Credential;
+use crate::model::ETagHash;
 
 /// A configuration file with every key, its meaning and its default.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -40,6 +41,8 @@ pub struct Config {
     pub drivers: Vec<DriverConfig>,
     /// Which driver holds a container: the first rule whose prefix fits; else the first driver.
     pub rules: Vec<ContainerRule>,
+    /// What the entity tags of new artifacts are made of.
+    pub etag: ETagHash,
     /// Bytes in flight and in caches.
     pub memory_bytes: u64,
     /// Writes an access log line per event to stderr.
@@ -60,6 +63,11 @@ impl fmt::Display for Config {
         if !self.domains.is_empty() {
             writeln!(f, "domains        {}", self.domains.join(", "))?;
         }
+        let etag = match self.etag {
+            ETagHash::Md5 => "md5",
+            ETagHash::Crc64 => "crc64",
+        };
+        writeln!(f, "etag           {etag}")?;
         writeln!(f, "memory         {} MiB", self.memory_bytes >> 20)?;
         writeln!(f, "access log     {}", self.access_log)?;
         writeln!(f, "legacy runtime {}", self.legacy_runtime)?;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::model::ETagHash;
+
 /// Largest number of a CPU that is understood.
 const CPU_MAX: usize = 4095;
 
@@ -56,6 +58,15 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+/// Parses what entity tags are made of.
+pub(super) fn etag(text: &str) -> Result<ETagHash, String> {
+    match text {
+        "md5" => Ok(ETagHash::Md5),
+        "crc64" => Ok(ETagHash::Crc64),
+        _ => Err(format!("`{text}` is neither md5 nor crc64")),
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::context::Context;
+use crate::context::{Context, Interrupted};
 use crate::model::{
     ArtifactInfo, ArtifactKey, ByteRange, ChecksumAlgorithm, ChecksumKind, CompletePart,
     ContainerInfo, ContainerName, ContainerPage, ContainerQuery, Digests, ETag, ListPage,
@@ -60,6 +60,11 @@ impl Chunk {
     }
 }
 
+/// Memory that a [`Source`] fills.
+pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static {}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]> + 'static> Buffer for B {}
+
 /// A body on its way in. The driver pulls it once, into memory of its own, and asks for the
 /// digests when it has it all; whoever implements this has hashed the bytes as they passed.
 pub trait Source {
@@ -77,6 +82,40 @@ pub trait Source {
         ctx: &Context,
         buffer: &mut [u8],
     ) -> impl Future<Output = Result<usize, BodyError>>;
+
+    /// Fills `buffer` from `start` to its end and returns it, with how many bytes that were: fewer than there is room
+    /// for only at the end of the body. The source owns the memory meanwhile, so that it can hash the bytes together
+    /// with those of other bodies.
+    ///
+    /// # Errors
+    /// As [`Source::read`]; also if the operation is cancelled.
+    ///
+    /// # Cancel safety
+    /// As [`Source::read`], and the buffer is lost.
+    fn fill<B: Buffer>(
+        &mut self,
+        ctx: &Context,
+        mut buffer: B,
+        start: usize,
+    ) -> impl Future<Output = (Result<usize, BodyError>, B)> {
+        async move {
+            let mut end = start;
+            loop {
+                let room = &mut buffer.as_mut()[end..];
+                if room.is_empty() {
+                    return (Ok(end - start), buffer);
+                }
+                if ctx.cancellation().is_cancelled() {
+                    return (Err(Interrupted::Cancelled.into()), buffer);
+                }
+                match self.read(ctx, room).await {
+                    Ok(0) => return (Ok(end - start), buffer),
+                    Ok(count) => end += count,
+                    Err(error) => return (Err(error), buffer),
+                }
+            }
+        }
+    }
 
     /// Checks every promise made about the body (length, checksums, signatures) and returns its
     /// digests. Called once, after `read` returned 0, and before anything is committed.

@@ -4,11 +4,11 @@
 
 use crate::context::Context;
 use crate::driver::{
-    BodyError, Chunk, Driver, DriverError, OpenArtifact, Reader, Source, Target, WriteSpec,
+    BodyError, Buffer, Chunk, Driver, DriverError, OpenArtifact, Reader, Source, Target, WriteSpec,
 };
 use crate::model::{
-    ByteRange, ChecksumAlgorithm, Digests, ETag, Metadata, PartInfo, ReadConditions, ReadVerdict,
-    UploadId, WriteCondition, WriteReceipt,
+    ByteRange, ChecksumAlgorithm, Digests, ETagHash, Metadata, PartInfo, ReadConditions,
+    ReadVerdict, UploadId, WriteCondition, WriteReceipt,
 };
 
 use super::digest::Digester;
@@ -86,7 +86,7 @@ impl Engine {
         let kept = info.checksum.map(|checksum| checksum.algorithm);
         let algorithm = request.checksum.or(kept).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
         let range = ByteRange::whole(info.size);
-        let mut source = CopySource::new(ctx, open, range, algorithm).await?;
+        let mut source = CopySource::new(ctx, open, range, self.etag, algorithm).await?;
         let spec = WriteSpec { metadata, condition: request.condition };
         let result = destination.put(ctx, request.destination, spec, &mut source).await;
         result.map_err(|error| source.cause(error))
@@ -115,7 +115,7 @@ impl Engine {
             Some(_) => return Err(EngineError::RangeNotSatisfiable { size }),
         };
         let algorithm = named.map_or(ChecksumAlgorithm::Crc64Nvme, |(algorithm, _)| algorithm);
-        let mut source = CopySource::new(ctx, open, range, algorithm).await?;
+        let mut source = CopySource::new(ctx, open, range, self.etag, algorithm).await?;
         let result = destination.put_part(ctx, target, upload, number, &mut source).await;
         result.map_err(|error| source.cause(error))
     }
@@ -148,6 +148,7 @@ struct CopySource<R> {
     pending: bytes::Bytes,
     /// What is still to be read of a file.
     file: Option<FileRange>,
+    etag: ETagHash,
     algorithm: ChecksumAlgorithm,
     digester: Option<Digester>,
     /// Why the source could not be read on.
@@ -166,6 +167,7 @@ impl<R: Reader> CopySource<R> {
         ctx: &Context,
         open: O,
         range: ByteRange,
+        etag: ETagHash,
         algorithm: ChecksumAlgorithm,
     ) -> Result<Self, EngineError> {
         if range.length > COPY_BYTES_MAX {
@@ -177,8 +179,9 @@ impl<R: Reader> CopySource<R> {
             taken: 0,
             pending: bytes::Bytes::new(),
             file: None,
+            etag,
             algorithm,
-            digester: Some(Digester::new(true, &[algorithm])),
+            digester: Some(Digester::for_etag(etag, algorithm, false)),
             failure: None,
         })
     }
@@ -189,6 +192,22 @@ impl<R: Reader> CopySource<R> {
             DriverError::Body(BodyError::CopySource) => self.failure.take().unwrap_or(error).into(),
             _ => error.into(),
         }
+    }
+
+    /// Moves the next bytes into `buffer`; nothing is hashed.
+    async fn receive(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        if let Err(error) = self.advance(ctx).await {
+            let told = match &error {
+                DriverError::Interrupted(interrupted) => BodyError::Interrupted(*interrupted),
+                _ => BodyError::CopySource,
+            };
+            self.failure = Some(error);
+            return Err(told);
+        }
+        let length = self.pending.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.pending.split_to(length));
+        self.taken += length as u64;
+        Ok(length)
     }
 
     /// Gets the next bytes into `pending`; they are empty at the end.
@@ -236,31 +255,39 @@ impl<R: Reader> Source for CopySource<R> {
     }
 
     async fn read(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        if let Err(error) = self.advance(ctx).await {
-            let told = match &error {
-                DriverError::Interrupted(interrupted) => BodyError::Interrupted(*interrupted),
-                _ => BodyError::CopySource,
-            };
-            self.failure = Some(error);
-            return Err(told);
-        }
-        let length = self.pending.len().min(buffer.len());
-        let piece = self.pending.split_to(length);
-        buffer[..length].copy_from_slice(&piece);
+        let length = self.receive(ctx, buffer).await?;
         if let Some(digester) = &mut self.digester {
-            digester.update(&piece);
+            digester.update(&buffer[..length]);
         }
-        self.taken += length as u64;
         Ok(length)
+    }
+
+    async fn fill<B: Buffer>(
+        &mut self,
+        ctx: &Context,
+        mut buffer: B,
+        start: usize,
+    ) -> (Result<usize, BodyError>, B) {
+        let mut end = start;
+        while end < buffer.as_ref().len() {
+            match self.receive(ctx, &mut buffer.as_mut()[end..]).await {
+                Ok(0) => break,
+                Ok(length) => end += length,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        if let Some(digester) = &mut self.digester {
+            digester.update_checksums(&buffer.as_ref()[start..end]);
+            buffer = digester.update_md5(buffer, start..end).await;
+        }
+        (Ok(end - start), buffer)
     }
 
     async fn finish(&mut self, _ctx: &Context) -> Result<Digests, BodyError> {
         let values = self.digester.take().map(Digester::finish).unwrap_or_default();
         let checksum = values.checksum(self.algorithm);
-        match values.md5 {
-            Some(hash) if self.taken == self.size => {
-                Ok(Digests { etag: ETag { hash, parts: 0 }, checksum })
-            }
+        match values.etag(self.etag, self.size) {
+            Some(etag) if self.taken == self.size => Ok(Digests { etag, checksum }),
             // The reader ended short of what was opened.
             _ => {
                 self.failure = Some(DriverError::Corrupt);
@@ -287,7 +314,7 @@ mod tests {
         fn new(chunks: Vec<Chunk>) -> Self {
             let info = ArtifactInfo {
                 size: chunks.iter().map(Chunk::len).sum(),
-                etag: ETag { hash: [0; 16], parts: 0 },
+                etag: crate::model::ETag { hash: [0; 16], parts: 0 },
                 modified_ms: 0,
                 metadata: Metadata::default(),
                 checksum: None,
@@ -354,7 +381,7 @@ mod tests {
             for piece in [100_003, 64 << 10, 4 << 20] {
                 let open = Chunks::new(chunks.clone());
                 let algorithm = ChecksumAlgorithm::Sha256;
-                let copy = CopySource::new(&context(), open, whole, algorithm).await;
+                let copy = CopySource::new(&context(), open, whole, ETagHash::Md5, algorithm).await;
                 let mut copy = copy.unwrap();
                 assert!(take(&mut copy, piece).await.unwrap() == bytes, "pieces of {piece}");
                 let digests = copy.finish(&context()).await.unwrap();
@@ -371,7 +398,9 @@ mod tests {
         let open = Chunks::new(vec![Chunk::File { file, offset: 0, length: 10 }]);
         crate::io::testing::run(async {
             let algorithm = ChecksumAlgorithm::Crc32;
-            let copy = CopySource::new(&context(), open, ByteRange::whole(10), algorithm).await;
+            let copy =
+                CopySource::new(&context(), open, ByteRange::whole(10), ETagHash::Md5, algorithm)
+                    .await;
             let mut copy = copy.unwrap();
             let error = take(&mut copy, 64).await.unwrap_err();
             assert_eq!(error, BodyError::CopySource);
@@ -385,7 +414,9 @@ mod tests {
         block_on(async {
             let algorithm = ChecksumAlgorithm::Crc32;
             let short = Chunks::new(vec![Chunk::Memory("short".into())]);
-            let copy = CopySource::new(&context(), short, ByteRange::whole(6), algorithm).await;
+            let copy =
+                CopySource::new(&context(), short, ByteRange::whole(6), ETagHash::Md5, algorithm)
+                    .await;
             let mut copy = copy.unwrap();
             assert_eq!(take(&mut copy, 64).await.unwrap(), b"short");
             assert_eq!(copy.finish(&context()).await, Err(BodyError::CopySource));
@@ -393,7 +424,7 @@ mod tests {
             for (size, fits) in [(COPY_BYTES_MAX, true), (COPY_BYTES_MAX + 1, false)] {
                 let range = ByteRange { offset: 7, length: size };
                 let open = Chunks::new(Vec::new());
-                let copy = CopySource::new(&context(), open, range, algorithm).await;
+                let copy = CopySource::new(&context(), open, range, ETagHash::Md5, algorithm).await;
                 assert_eq!(copy.is_ok(), fits, "{size} bytes");
             }
         });

@@ -20,17 +20,26 @@ pub use get::{Opened, Selection};
 
 use crate::context::Context;
 use crate::driver::{Driver, Health};
+use crate::model::ETagHash;
 
 /// The engine of one core.
 pub struct Engine {
     drivers: DriverRules,
+    /// What the entity tags of new artifacts are made of.
+    pub etag: ETagHash,
 }
 
 impl Engine {
     /// An engine over these drivers.
     #[must_use]
     pub fn new(drivers: DriverRules) -> Self {
-        Self { drivers }
+        Self::with_etag(drivers, ETagHash::default())
+    }
+
+    /// One that makes the entity tags of new artifacts of this.
+    #[must_use]
+    pub fn with_etag(drivers: DriverRules, etag: ETagHash) -> Self {
+        Self { drivers, etag }
     }
 
     /// How the worst of the drivers is.

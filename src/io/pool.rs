@@ -220,6 +220,12 @@ impl AsRef<[u8]> for PooledBuffer {
     }
 }
 
+impl AsMut<[u8]> for PooledBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+}
+
 impl Drop for PooledBuffer {
     fn drop(&mut self) {
         let (Some(reservation), Some(kept)) =

@@ -15,7 +15,7 @@ mod range;
 pub use artifact::{ArtifactInfo, ContainerInfo, WriteReceipt};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind, Digests};
 pub use condition::{ETagMatch, ReadConditions, ReadVerdict, WriteCondition};
-pub use etag::ETag;
+pub use etag::{ETag, ETagHash};
 pub use listing::{ContainerPage, ContainerQuery, ListEntry, ListPage, ListQuery};
 pub use metadata::{Metadata, MetadataBuilder, MetadataField};
 pub use multipart::{

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::driver::Health;
 use crate::engine::{DriverRules, Engine};
 use crate::event::{AdminState, Emitter};
-use crate::model::TenantId;
+use crate::model::{ETagHash, TenantId};
 use crate::net::Handler;
 use crate::net::frontend::Frontend;
 use crate::net::listener::Lobby;
@@ -34,6 +34,7 @@ pub(super) struct Seat<M> {
     pub(super) limits: Limits,
     pub(super) storage: Storage,
     pub(super) rules: Vec<ContainerRule>,
+    pub(super) etag: ETagHash,
     pub(super) meeting: Rendezvous,
     pub(super) state: Arc<AdminState>,
     /// Tells that it serves, or why not.
@@ -55,7 +56,8 @@ where
         // Whoever waits for it says why, and ends the process.
         Err(error) => return drop(seat.ready.send(Err(error))),
     };
-    let engine = Rc::new(Engine::new(DriverRules::new(storage.drivers(), seat.rules)));
+    let engine =
+        Rc::new(Engine::with_etag(DriverRules::new(storage.drivers(), seat.rules), seat.etag));
     runtime::spawn(beat(seat.emitter.core(), Rc::downgrade(&engine), seat.state));
     let handler = (seat.make_handler)(engine);
     let patience = seat.limits.drain;

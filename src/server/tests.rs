@@ -57,6 +57,7 @@ fn text(status: u16, text: String) -> Response<AnyReader> {
 fn config(kind: DriverKind) -> Config {
     let any = "127.0.0.1:0".parse().unwrap();
     Config {
+        etag: crate::model::ETagHash::default(),
         listen: any,
         admin: any,
         cores: allowed_cpus().unwrap(),

@@ -1,12 +1,14 @@
 //! Hashing of bodies: every digest that is asked for, in one pass over each buffer while it is
 //! warm; and the checksums of a whole that follow from those of its parts.
 
+use std::ops::Range;
+
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use crc_fast::CrcAlgorithm;
 use smallvec::SmallVec;
 
-use super::md5::Md5;
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use super::md5::{self, Md5};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ETagHash};
 
 enum Running {
     /// The state of a CRC, without the final inversion.
@@ -62,6 +64,9 @@ fn crc(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
     }
 }
 
+/// Bytes that one algorithm after the other passes over.
+const PIECE: usize = 16 << 10;
+
 /// Running digests of one body.
 pub struct Digester {
     md5: Option<Md5>,
@@ -78,6 +83,19 @@ pub struct DigestValues {
 }
 
 impl DigestValues {
+    /// The entity tag of the whole body, of so many bytes, if what it is made of was asked for.
+    #[must_use]
+    pub fn etag(&self, made_of: ETagHash, length: u64) -> Option<ETag> {
+        match made_of {
+            ETagHash::Md5 => self.md5.map(|hash| ETag { hash, parts: 0 }),
+            ETagHash::Crc64 => {
+                let crc = self.checksum(ChecksumAlgorithm::Crc64Nvme)?;
+                let crc = crc.value().try_into().map(u64::from_be_bytes).ok()?;
+                Some(ETag::from_crc64(crc, length))
+            }
+        }
+    }
+
     /// The value of one algorithm over the whole body, if it was asked for.
     #[must_use]
     pub fn checksum(&self, algorithm: ChecksumAlgorithm) -> Option<Checksum> {
@@ -87,6 +105,15 @@ impl DigestValues {
 }
 
 impl Digester {
+    /// What the entity tag needs, and this algorithm; MD5 also if somebody wants to check it.
+    #[must_use]
+    pub fn for_etag(made_of: ETagHash, algorithm: ChecksumAlgorithm, check_md5: bool) -> Self {
+        match made_of {
+            ETagHash::Md5 => Self::new(true, &[algorithm]),
+            ETagHash::Crc64 => Self::new(check_md5, &[algorithm, ChecksumAlgorithm::Crc64Nvme]),
+        }
+    }
+
     /// Digests with these algorithms (each once, however often it is named), and MD5 if `md5`.
     #[must_use]
     pub fn new(md5: bool, algorithms: &[ChecksumAlgorithm]) -> Self {
@@ -102,14 +129,36 @@ impl Digester {
     /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         // Pieces that stay in the first-level cache while each algorithm passes over them.
-        for piece in bytes.chunks(16 * 1024) {
-            for running in &mut self.running {
-                running.update(piece);
-            }
+        for piece in bytes.chunks(PIECE) {
+            self.update_checksums(piece);
             if let Some(md5) = &mut self.md5 {
                 md5.update(piece);
             }
         }
+    }
+
+    /// Adds bytes to all but the MD5, which is to be given them too, with [`Digester::update_md5`].
+    pub fn update_checksums(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(PIECE) {
+            for running in &mut self.running {
+                running.update(piece);
+            }
+        }
+    }
+
+    /// Adds the `range` of `bytes` to the MD5, if that was asked for, together with those of other bodies.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the bytes, and the digester has no MD5 any more.
+    pub async fn update_md5<B: AsRef<[u8]> + 'static>(
+        &mut self,
+        bytes: B,
+        range: Range<usize>,
+    ) -> B {
+        let Some(md5) = self.md5.take() else { return bytes };
+        let (md5, bytes) = md5::update_together(md5, bytes, range).await;
+        self.md5 = Some(md5);
+        bytes
     }
 
     /// The digests of all bytes added.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{ContainerRule, DriverConfig, DriverKind, Limits, SAMPLE};
+use crate::model::ETagHash;
 
 const AFFINITY: [usize; 4] = [0, 1, 2, 5];
 
@@ -65,6 +66,8 @@ fn the_defaults() {
     assert_eq!(config.admin.to_string(), "127.0.0.1:9001");
     assert_eq!(config.cores, AFFINITY);
     assert_eq!(config.region, "us-east-1");
+    assert_eq!(config.etag, ETagHash::Md5);
+    assert_eq!(config_of("etag = 'crc64'", &[], &[]).etag, ETagHash::Crc64);
     assert_eq!(config.memory_bytes, 256 << 20);
     assert!(config.credentials.is_empty() && config.rules.is_empty() && config.domains.is_empty());
     assert!(!config.access_log && !config.legacy_runtime);
@@ -199,7 +202,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         format!("[[credentials]]\naccess_key_id = 'a-key'\nsecret_access_key = '12345678'\n{key}")
     };
     let cases: Vec<(String, &str)> = vec![
-        ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `cores`, `memory`, `access_log`, `legacy_runtime`, `domains`, `drivers`, `rules`, `credentials`, `limits`"),
+        ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `etag`, `cores`, `memory`, `access_log`, `legacy_runtime`, `domains`, `drivers`, `rules`, `credentials`, `limits`"),
         ("[limits]\nidle = '1s'\nhurry = 1".into(), "3: unknown field `hurry`, expected one of `head_bytes`, `headers`, `idle`, `head`, `body_idle`, `request`, `client_rate`, `connections`, `drain`, `body_bytes`"),
         ("\n[drivers.disk]\ntype = 'local'\npath = 'x'\nfsync = false".into(), "5: unknown field `fsync`, expected `type` or `path`"),
         ("[[rules]]\nprefix = 'a'\ndriver = 'default'\nregex = 1".into(), "4: unknown field `regex`, expected `prefix` or `driver`"),
@@ -209,6 +212,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         ("region = 'a'\nregion = 'b'".into(), "2: duplicate key"),
         ("memory = 1.5".into(), "1: invalid type: floating point `1.5`, expected text, a whole number, true or false"),
         ("\nmemory = '256 megs'".into(), "2: `256 megs` is not a size such as 256MiB"),
+        ("etag = 'sha1'".into(), "1: `sha1` is neither md5 nor crc64"),
         ("memory = '1MiB'".into(), "1: 1048576 is less than 16777216"),
         ("[limits]\ndrain = 30".into(), "2: `30` is not a time such as 30s"),
         ("[limits]\ndrain = '0s'".into(), "2: 0 is less than 1ms"),

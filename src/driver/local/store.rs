@@ -121,14 +121,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
         size: u64,
     ) -> Result<Taken, DriverError> {
         let memory = self.pool.budget().reserve(size.max(1), PATIENCE, &self.clock).await?;
-        let mut bytes = vec![0; in_memory(size)];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            self.check(ctx)?;
-            match source.read(ctx, &mut bytes[filled..]).await? {
-                0 => return Err(BodyError::Truncated.into()),
-                count => filled += count,
-            }
+        let bytes = vec![0; in_memory(size)];
+        self.check(ctx)?;
+        let (filled, bytes) = source.fill(ctx, bytes, 0).await;
+        if filled? < bytes.len() {
+            return Err(BodyError::Truncated.into());
         }
         self.expect_end(ctx, source).await?;
         let digests = source.finish(ctx).await?;
@@ -173,13 +170,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
     ) -> Result<(Filled, bool), DriverError> {
         let mut buffer = self.pool.take_wait(ctx, BLOCK).await?;
         buffer.set_length(BLOCK);
-        let (mut length, mut ended) = (0, false);
-        while !ended && length < BLOCK {
-            self.check(ctx)?;
-            let count = source.read(ctx, &mut buffer[length..]).await?;
-            ended = count == 0;
-            length += count;
-        }
+        self.check(ctx)?;
+        let (filled, buffer) = source.fill(ctx, buffer, 0).await;
+        let length = filled?;
+        let ended = length < BLOCK;
         Ok((Filled { buffer, length, ended }, ended))
     }
 
@@ -202,8 +196,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
             quick: false,
         };
         loop {
-            writer.fill(ctx, source, declared, &mut filled).await?;
-            let Filled { buffer, length, ended } = filled;
+            let Filled { buffer, length, ended } =
+                writer.fill(ctx, source, declared, filled).await?;
             writer.push(buffer, length)?;
             if ended {
                 break;
@@ -255,31 +249,33 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         ctx: &Context,
         source: &mut S,
         declared: Option<u64>,
-        filled: &mut Filled,
-    ) -> Result<(), DriverError> {
+        filled: Filled,
+    ) -> Result<Filled, DriverError> {
+        let Filled { mut buffer, mut length, mut ended } = filled;
         let began = self.core.clock.now();
-        let mut room = filled.buffer.capacity();
+        let mut room = buffer.capacity();
         if let Some(size) = declared {
             room = room.min(in_memory(size - self.offset));
         }
-        filled.buffer.set_length(room.max(filled.length));
-        while !filled.ended && filled.length < room {
+        if !ended && length < room {
+            buffer.set_length(room);
             self.core.check(ctx)?;
-            let buffer = &mut filled.buffer[filled.length..room];
-            let count = self.while_writing(source.read(ctx, buffer)).await?;
-            filled.length += count;
-            filled.ended = count == 0;
+            let (filled, back) = self.while_writing(source.fill(ctx, buffer, length)).await;
+            buffer = back;
+            length += filled?;
+            ended = length < room;
         }
-        let end = self.offset + filled.length as u64;
-        if declared.is_some_and(|size| filled.ended && end < size) {
+        let end = self.offset + length as u64;
+        if declared.is_some_and(|size| ended && end < size) {
             return Err(BodyError::Truncated.into());
         }
         if declared == Some(end) {
             self.core.expect_end(ctx, source).await?;
-            filled.ended = true;
+            ended = true;
         }
         self.quick = self.core.clock.now().since(began) <= QUICK_NS;
-        self.outcome()
+        self.outcome()?;
+        Ok(Filled { buffer, length, ended })
     }
 
     /// Awaits something while finished writes return their memory.

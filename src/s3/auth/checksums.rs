@@ -2,7 +2,7 @@
 
 use super::super::error::{Code, S3Error};
 use crate::http::RequestHead;
-use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETagHash};
 use crate::stdx::base64;
 
 const PREFIX: &str = "x-amz-checksum-";
@@ -16,6 +16,8 @@ pub struct ChecksumPlan {
     /// The algorithm of the upload that the body is a part of: computed if the client names none,
     /// and another is refused.
     pub required: Option<ChecksumAlgorithm>,
+    /// What the entity tag is made of.
+    pub etag: ETagHash,
 }
 
 /// What follows `x-amz-checksum-` for an algorithm.

@@ -8,10 +8,10 @@ use super::chunked::{Decoder, Trailer};
 use super::signer::finish_sha256;
 use super::{Identity, Payload};
 use crate::context::{Context, Interrupted};
-use crate::driver::{BodyError, Source};
+use crate::driver::{BodyError, Buffer, Source};
 use crate::engine::digest::Digester;
 use crate::http::{Body, RequestHead};
-use crate::model::{ChecksumAlgorithm, Digests, ETag};
+use crate::model::{ChecksumAlgorithm, Digests, ETagHash};
 
 /// The checksum that is stored where the client names none, as S3 has it.
 const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
@@ -28,6 +28,7 @@ pub struct BodySource<'b, B> {
     signed: Option<([u8; 32], Option<Hash>)>,
     promises: Promises,
     stored: ChecksumAlgorithm,
+    etag: ETagHash,
     digester: Option<Digester>,
 }
 
@@ -107,11 +108,13 @@ impl<'b, B: Body> BodySource<'b, B> {
             signed,
             promises,
             stored,
-            digester: Some(Digester::new(true, &[stored])),
+            etag: want.etag,
+            digester: Some(Digester::for_etag(want.etag, stored, promises.md5.is_some())),
         })
     }
 
-    async fn fill(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
+    /// Reads what has arrived, and checks that it is not too much or too little; nothing is hashed.
+    async fn receive(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
         if self.at_end || buffer.is_empty() {
             return Ok(0);
         }
@@ -133,19 +136,37 @@ impl<'b, B: Body> BodySource<'b, B> {
         if self.at_end && self.size.is_some_and(|size| self.received < size) {
             return Err(BodyError::Truncated);
         }
-        let bytes = &buffer[..filled];
+        Ok(filled)
+    }
+
+    /// Hashes, while they are warm, bytes that were received; all but the MD5.
+    fn hash(&mut self, bytes: &[u8]) {
         if let Some((_, Some(hash))) = &mut self.signed {
             hash.update(bytes);
         }
         if let Some(digester) = &mut self.digester {
-            digester.update(bytes);
+            digester.update_checksums(bytes);
         }
-        Ok(filled)
+    }
+
+    /// Receives and hashes, all but the MD5, until the buffer is full or the body ends; returns how far that was.
+    async fn receive_all(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let mut end = 0;
+        while end < buffer.len() {
+            let filled = self.receive(ctx, &mut buffer[end..]).await?;
+            if filled == 0 {
+                break;
+            }
+            self.hash(&buffer[end..end + filled]);
+            end += filled;
+        }
+        Ok(end)
     }
 
     fn verify(&mut self) -> Result<Digests, BodyError> {
         let digester = self.digester.take().ok_or(BodyError::Malformed("finished twice"))?;
         let values = digester.finish();
+        let etag = values.etag(self.etag, self.received);
         let checksum = values.checksum(self.stored);
         if let Some((promised, own)) = self.signed.take() {
             let right = match own {
@@ -164,8 +185,8 @@ impl<'b, B: Body> BodySource<'b, B> {
         if promised.is_some() && promised != checksum {
             return Err(BodyError::ChecksumMismatch(self.stored));
         }
-        let hash = values.md5.unwrap_or_default();
-        Ok(Digests { etag: ETag { hash, parts: 0 }, checksum })
+        let etag = etag.ok_or(BodyError::Malformed("finished after a read that was given up"))?;
+        Ok(Digests { etag, checksum })
     }
 }
 
@@ -175,12 +196,36 @@ impl<B: Body> Source for BodySource<'_, B> {
     }
 
     async fn read(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        self.fill(ctx, buffer).await
+        let filled = self.receive(ctx, buffer).await?;
+        let bytes = &buffer[..filled];
+        if let Some((_, Some(hash))) = &mut self.signed {
+            hash.update(bytes);
+        }
+        if let Some(digester) = &mut self.digester {
+            digester.update(bytes);
+        }
+        Ok(filled)
+    }
+
+    async fn fill<Memory: Buffer>(
+        &mut self,
+        ctx: &Context,
+        mut buffer: Memory,
+        start: usize,
+    ) -> (Result<usize, BodyError>, Memory) {
+        let filled = match self.receive_all(ctx, &mut buffer.as_mut()[start..]).await {
+            Ok(filled) => filled,
+            Err(error) => return (Err(error), buffer),
+        };
+        if let Some(digester) = &mut self.digester {
+            buffer = digester.update_md5(buffer, start..start + filled).await;
+        }
+        (Ok(filled), buffer)
     }
 
     async fn finish(&mut self, ctx: &Context) -> Result<Digests, BodyError> {
         // A caller that knows the size may stop there; the framing after it counts all the same.
-        if self.fill(ctx, &mut [0]).await? > 0 {
+        if self.receive(ctx, &mut [0]).await? > 0 {
             return Err(BodyError::Malformed("finished before the end of the body"));
         }
         self.verify()

@@ -171,6 +171,17 @@ enum Outcome {
 
 /// Takes a body through a source, reading so many bytes a time.
 fn take(request: &Request, body: &[u8], cuts: &[usize], reads: &[usize]) -> Outcome {
+    take_with(request, body, cuts, reads, false)
+}
+
+/// As [`take`], or filling memory that is handed over.
+fn take_with(
+    request: &Request,
+    body: &[u8],
+    cuts: &[usize],
+    reads: &[usize],
+    fills: bool,
+) -> Outcome {
     let ctx = Context::internal(TenantId(7));
     let identity = request.authenticate().expect("signed");
     let mut body = Pieces::new(body, cuts);
@@ -185,6 +196,18 @@ fn take(request: &Request, body: &[u8], cuts: &[usize], reads: &[usize]) -> Outc
             let mut buffer = vec![0; 100_000];
             for turn in 0.. {
                 let room = reads[turn % reads.len()];
+                if fills {
+                    let start = data.len();
+                    data.resize(start + room, 0);
+                    let (filled, back) = source.fill(&ctx, data, start).await;
+                    let filled = filled?;
+                    data = back;
+                    data.truncate(start + filled);
+                    if filled < room {
+                        break;
+                    }
+                    continue;
+                }
                 let filled = source.read(&ctx, &mut buffer[..room]).await?;
                 if filled == 0 {
                     break;
@@ -193,7 +216,12 @@ fn take(request: &Request, body: &[u8], cuts: &[usize], reads: &[usize]) -> Outc
             }
             Ok((data, source.finish(&ctx).await?))
         };
-        match run.now_or_never().expect("never waits") {
+        let done = if fills {
+            crate::io::testing::run(run)
+        } else {
+            run.now_or_never().expect("never waits")
+        };
+        match done {
             Ok((data, digests)) => Outcome::Stored(data, digests),
             Err(error) => Outcome::Failed(error),
         }

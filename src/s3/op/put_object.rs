@@ -24,8 +24,8 @@ pub(crate) async fn serve<B: Body>(
     let condition = condition::of_write(call.headers())?;
     let spec = WriteSpec { metadata: metadata::from_headers(call.headers())?, condition };
     let limit = call.service.config.body_bytes_max;
-    let mut source =
-        BodySource::new(call.head, &call.identity, body, limit, ChecksumPlan::default())?;
+    let plan = ChecksumPlan { required: None, etag: call.engine().etag };
+    let mut source = BodySource::new(call.head, &call.identity, body, limit, plan)?;
     let receipt = call
         .engine()
         .put(ctx, target, spec, &mut source)

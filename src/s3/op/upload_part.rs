@@ -23,7 +23,10 @@ pub(crate) async fn serve<B: Body>(
         .ok_or_else(|| argument("partNumber", "", "There is no part number."))?;
     // Before the body is asked for, so that an upload that is gone costs no transfer.
     let info = call.engine().head_upload(ctx, target, upload).await?;
-    let plan = ChecksumPlan { required: info.checksum.map(|(algorithm, _)| algorithm) };
+    let plan = ChecksumPlan {
+        required: info.checksum.map(|(algorithm, _)| algorithm),
+        etag: call.engine().etag,
+    };
     let limit = call.service.config.body_bytes_max;
     let mut source = BodySource::new(call.head, &call.identity, body, limit, plan)?;
     let part = call.engine().put_part(ctx, target, upload, number, &mut source).await?;

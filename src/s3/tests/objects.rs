@@ -1,6 +1,6 @@
 use super::harness::{Answered, Request, Server, request};
 use crate::event::{Operation, Outcome};
-use crate::model::ByteRange;
+use crate::model::{ByteRange, ETagHash};
 use crate::s3::name;
 
 const TAG_OF_HELLO: &str = "\"5d41402abc4b2a76b9719d911017c592\"";
@@ -54,6 +54,31 @@ fn what_is_put_is_got() {
     assert_eq!(missing.error(), (404, "NoSuchKey"));
     assert_eq!(missing.element("Key"), Some("none"));
     assert_eq!(server.send(&request("HEAD /bkt/none")).body.len(), 0);
+}
+
+/// A tag that is no MD5 must not look like one: clients would check it.
+#[test]
+fn tags_of_crc64() {
+    let server = Server::with_etag(ETagHash::Crc64);
+    let put = |body: &str| request("PUT /bkt/a%20key").body(body);
+    let answer = server.send(&put("hello"));
+    let tag = answer.header("ETag").expect("a tag").to_owned();
+    // "123456789" has the check value of the CRC catalogue.
+    assert_eq!(
+        server.send(&put("123456789")).header("ETag"),
+        Some("\"ae8b14860a7998880000000000000009-1\"")
+    );
+    assert_eq!(server.send(&put("hello")).header("ETag"), Some(&tag[..]), "the same bytes");
+    assert_eq!(server.send(&get()).header("ETag"), Some(&tag[..]));
+    assert_eq!(server.send(&get().with("If-None-Match", &tag)).status, 304);
+    let copy = request("PUT /bkt/copy").with("x-amz-copy-source", "/bkt/a%20key");
+    assert_eq!(server.send(&copy).status, 200);
+    assert_eq!(server.send(&request("HEAD /bkt/copy")).header("ETag"), Some(&tag[..]));
+    // What a client promises is checked all the same.
+    let right = put("hello").with("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==");
+    assert_eq!(server.send(&right).header("ETag"), Some(&tag[..]));
+    let wrong = put("hallo").with("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==");
+    assert_eq!(server.send(&wrong).error(), (400, "BadDigest"));
 }
 
 #[test]

@@ -107,6 +107,25 @@ fn published_chunks_pass_however_they_are_cut() {
 }
 
 #[test]
+fn memory_that_is_handed_over_is_hashed_alike() {
+    let cases = [
+        (chunked(), example_body(CHUNKS, "\r\n")),
+        (with_trailer(), example_body(TRAILER_CHUNKS, TRAILER)),
+    ];
+    for (request, body) in cases {
+        let read = take(&request, &body, &[usize::MAX], &[100_000]);
+        assert!(matches!(read, Outcome::Stored(..)), "{read:?}");
+        for (cuts, rooms) in [(7_000, [100_000, 1]), (65_536, [900, 5_000]), (999, [66_560, 10])] {
+            assert_eq!(take_with(&request, &body, &[cuts], &rooms, true), read, "{rooms:?}");
+        }
+        let mut changed = body.clone();
+        changed[40_000] ^= 1;
+        let refused = take_with(&request, &changed, &[999], &[100_000], true);
+        assert_eq!(refused, Outcome::Failed(BodyError::SignatureMismatch));
+    }
+}
+
+#[test]
 fn any_changed_byte_of_a_signed_body_is_refused() {
     let whole = example_body(TRAILER_CHUNKS, TRAILER);
     let places = [0, 3, 25, 85, 90, 40_000, 65_623, 65_640, 65_700, 66_700];
@@ -288,7 +307,14 @@ fn parts_follow_their_upload() {
     let mut body = Pieces::new(b"123456789", &[9]);
     request.with_head(|head| {
         let mut plan = |required| {
-            BodySource::new(head, &identity, &mut body, 9, ChecksumPlan { required }).err()
+            BodySource::new(
+                head,
+                &identity,
+                &mut body,
+                9,
+                ChecksumPlan { required, ..ChecksumPlan::default() },
+            )
+            .err()
         };
         assert!(plan(Some(ChecksumAlgorithm::Crc32)).is_none());
         let other = plan(Some(ChecksumAlgorithm::Sha1)).map(|error| error.code);

@@ -1,7 +1,16 @@
-//! MD5 from AWS-LC, which is faster than the portable crates and has no safe wrapper.
+//! MD5: one at a time with AWS-LC, which is faster than the portable crates and has no safe wrapper; and all that run
+//! at once on one core together, which is several times faster still ([`update_together`]).
 #![expect(unsafe_code, reason = "calls the MD5 functions of aws-lc-sys, a C library")]
 
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_kernel.rs")]
+mod kernel;
+mod lanes;
+
+pub use lanes::update_together;
+
 use std::mem::MaybeUninit;
+
+use kernel::{BLOCK, State};
 
 /// A running MD5.
 #[derive(Clone)]
@@ -22,6 +31,27 @@ impl Md5 {
     pub fn update(&mut self, bytes: &[u8]) {
         // SAFETY: the state was initialised and the pointer and length are of one slice.
         unsafe { aws_lc_sys::MD5_Update(&raw mut self.0, bytes.as_ptr().cast(), bytes.len()) };
+    }
+
+    /// How many of the next bytes fill up the block that was begun; 0 if none was.
+    fn begun(&self) -> usize {
+        (BLOCK - self.0.num as usize) % BLOCK
+    }
+
+    /// What the whole blocks so far came to.
+    fn state(&self) -> State {
+        self.0.h
+    }
+
+    /// Replaces the state by that after so many more bytes, whole blocks. No block may have been begun.
+    fn advance(&mut self, state: State, bytes: usize) {
+        debug_assert!(self.0.num == 0 && bytes.is_multiple_of(BLOCK), "whole blocks");
+        self.0.h = state;
+        let bits =
+            (u64::from(self.0.Nh) << 32 | u64::from(self.0.Nl)).wrapping_add(bytes as u64 * 8);
+        let [a, b, c, d, e, f, g, h] = bits.to_le_bytes();
+        self.0.Nl = u32::from_le_bytes([a, b, c, d]);
+        self.0.Nh = u32::from_le_bytes([e, f, g, h]);
     }
 
     /// The digest of all bytes added.

@@ -1,0 +1,276 @@
+//! Shares the lanes of a kernel among the MD5s of one thread.
+//!
+//! Whoever has bytes queues them and gives the other tasks one turn, in which they may do the same. Then one of those
+//! that wait works for all: passes over the first in the queue, each as long as the shortest of them, until its turn
+//! is over. Newcomers join at the next pass. Nobody waits for company that is not there: alone in the queue, a stream
+//! is hashed by itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::Md5;
+use super::kernel::{BLOCK, Kernel, LANES_MAX, State};
+
+/// Fewer bytes are not worth a turn.
+const BYTES_MIN: usize = 1 << 10;
+
+/// Blocks of each stream in one turn: about 100 us of work.
+const TURN_BLOCKS: usize = 512;
+
+thread_local! {
+    static LANES: Lanes = Lanes::new();
+}
+
+/// Adds the `range` of `bytes` to `md5`, together with whatever else is being added on this thread.
+///
+/// # Cancel safety
+/// Dropping the future drops the MD5 and the bytes. It must be polled when it is woken or dropped: others may depend
+/// on it.
+///
+/// # Panics
+/// If the range does not lie within the bytes.
+pub async fn update_together<B: AsRef<[u8]> + 'static>(
+    mut md5: Md5,
+    bytes: B,
+    range: Range<usize>,
+) -> (Md5, B) {
+    let slice = &bytes.as_ref()[range.clone()];
+    let begun = md5.begun().min(slice.len());
+    if slice.len() < BYTES_MIN {
+        md5.update(slice);
+        return (md5, bytes);
+    }
+    md5.update(&slice[..begun]);
+    let job = Rc::new(Job {
+        md5: RefCell::new(md5),
+        next: Cell::new(range.start + begun),
+        end: range.end,
+        waker: RefCell::new(None),
+        bytes,
+    });
+    let queued: Rc<Job<dyn AsRef<[u8]>>> = job.clone();
+    LANES.with(|lanes| lanes.queue.borrow_mut().push_back(Rc::clone(&queued)));
+    Waiting(queued).await;
+    // The queue has let go of what is done.
+    match Rc::try_unwrap(job) {
+        Ok(job) => (job.md5.into_inner(), job.bytes),
+        Err(_) => unreachable!("a finished job is in no queue"),
+    }
+}
+
+/// Bytes on their way into an MD5.
+struct Job<B: ?Sized> {
+    md5: RefCell<Md5>,
+    /// The first byte that was not added yet.
+    next: Cell<usize>,
+    end: usize,
+    /// There once somebody waits.
+    waker: RefCell<Option<Waker>>,
+    bytes: B,
+}
+
+type AnyJob = Job<dyn AsRef<[u8]>>;
+
+impl AnyJob {
+    fn rest(&self) -> &[u8] {
+        &self.bytes.as_ref()[self.next.get()..self.end]
+    }
+
+    fn is_done(&self) -> bool {
+        self.next.get() == self.end
+    }
+
+    /// Adds the next bytes without company.
+    fn add(&self, count: usize) {
+        self.md5.borrow_mut().update(&self.rest()[..count]);
+        self.next.set(self.next.get() + count);
+    }
+
+    /// Adds what is less than a block.
+    fn end(&self) {
+        if self.rest().len() < BLOCK {
+            self.add(self.rest().len());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Waits until a job is done, or does it.
+struct Waiting(Rc<AnyJob>);
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let job = &self.0;
+        LANES.with(|lanes| {
+            if lanes.is_leader(job) {
+                lanes.turn();
+            }
+            if job.is_done() {
+                return Poll::Ready(());
+            }
+            let mut waker = job.waker.borrow_mut();
+            match &mut *waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => *waker = Some(context.waker().clone()),
+            }
+            if lanes.is_led() && !lanes.is_leader(job) {
+                return Poll::Pending;
+            }
+            *lanes.leader.borrow_mut() = Some(Rc::clone(job));
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // The thread may be ending, and its lanes gone before its tasks.
+        let _ = LANES.try_with(|lanes| lanes.leave(&self.0));
+    }
+}
+
+/// What is to be hashed on one thread.
+struct Lanes {
+    kernel: Option<Kernel>,
+    /// Each with a block or more to go, the oldest first.
+    queue: RefCell<VecDeque<Rc<AnyJob>>>,
+    /// Whose waiter does the work; it will be polled.
+    leader: RefCell<Option<Rc<AnyJob>>>,
+}
+
+impl Lanes {
+    fn new() -> Self {
+        let works = |kernel: &Kernel| kernel.is_supported() && computes_right(*kernel);
+        let kernel = Kernel::ALL.into_iter().find(works);
+        Self { kernel, queue: RefCell::default(), leader: RefCell::default() }
+    }
+
+    fn is_led(&self) -> bool {
+        self.leader.borrow().is_some()
+    }
+
+    fn is_leader(&self, job: &Rc<AnyJob>) -> bool {
+        self.leader.borrow().as_ref().is_some_and(|leader| Rc::ptr_eq(leader, job))
+    }
+
+    /// Forgets a job; if it led, another does.
+    fn leave(&self, job: &Rc<AnyJob>) {
+        if !job.is_done() {
+            self.queue.borrow_mut().retain(|other| !Rc::ptr_eq(other, job));
+        }
+        if !self.is_leader(job) {
+            return;
+        }
+        // One that nobody waits for yet will lead when somebody does.
+        let queue = self.queue.borrow();
+        let next = queue.iter().find(|other| other.waker.borrow().is_some());
+        if let Some(next) = next {
+            next.wake();
+        }
+        *self.leader.borrow_mut() = next.cloned();
+    }
+
+    /// Works for all.
+    fn turn(&self) {
+        let mut left = TURN_BLOCKS;
+        while left > 0 {
+            let blocks = self.pass(left);
+            if blocks == 0 {
+                return;
+            }
+            left -= blocks;
+            self.queue.borrow_mut().retain(|job| {
+                let done = job.is_done();
+                if done && !self.is_leader(job) {
+                    job.wake();
+                }
+                !done
+            });
+        }
+    }
+
+    /// Takes the first in the queue over at most so many blocks; returns over how many.
+    fn pass(&self, most: usize) -> usize {
+        let queue = self.queue.borrow();
+        let count = lanes_for(self.kernel, queue.len());
+        let rests = queue.iter().take(count).map(|job| job.rest().len() / BLOCK);
+        let Some(blocks) = rests.min().map(|blocks| blocks.min(most)) else { return 0 };
+        let bytes = blocks * BLOCK;
+        match self.kernel {
+            Some(kernel) if count > 1 => {
+                let mut states = [State::default(); LANES_MAX];
+                let mut inputs = [&[][..]; LANES_MAX];
+                for (lane, job) in queue.iter().take(count).enumerate() {
+                    states[lane] = job.md5.borrow().state();
+                    inputs[lane] = &job.rest()[..bytes];
+                }
+                kernel.run(&mut states[..count], &inputs[..count]);
+                for (job, state) in queue.iter().zip(states).take(count) {
+                    job.md5.borrow_mut().advance(state, bytes);
+                    job.next.set(job.next.get() + bytes);
+                }
+            }
+            _ => queue.iter().take(count).for_each(|job| job.add(bytes)),
+        }
+        queue.iter().take(count).for_each(|job| job.end());
+        blocks
+    }
+}
+
+/// How many of so many streams are best hashed at once. A few more than fill one register wait for the next pass:
+/// two are slower than one.
+fn lanes_for(kernel: Option<Kernel>, waiting: usize) -> usize {
+    let Some(kernel) = kernel else { return waiting.min(1) };
+    let register = kernel.register();
+    if waiting < register + register / 2 {
+        waiting.min(register)
+    } else {
+        waiting.min(kernel.lanes())
+    }
+}
+
+/// Whether the kernel agrees with AWS-LC here, on every lane.
+fn computes_right(kernel: Kernel) -> bool {
+    [kernel.register(), kernel.lanes()].into_iter().all(|count| {
+        let inputs: Vec<Vec<u8>> =
+            (0u8..).take(count).map(|lane| pattern(lane, 2 * BLOCK)).collect();
+        let mut states = vec![Md5::default().state(); count];
+        let slices: Vec<&[u8]> = inputs.iter().map(|input| &input[..]).collect();
+        kernel.run(&mut states, &slices);
+        let right = inputs.iter().zip(&states).all(|(input, state)| {
+            let mut md5 = Md5::default();
+            md5.update(input);
+            md5.state() == *state
+        });
+        if !right {
+            tracing::error!(
+                ?kernel,
+                "this processor's vector instructions compute a wrong MD5: not used"
+            );
+        }
+        right
+    })
+}
+
+/// Bytes that differ from lane to lane and from place to place.
+fn pattern(lane: u8, length: usize) -> Vec<u8> {
+    let start = u32::from(lane).wrapping_mul(0x9e37_79b9) | 1;
+    let next = |last: &u32| Some(last.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let numbers = std::iter::successors(Some(start), next);
+    numbers.map(|number| number.to_be_bytes()[0]).take(length).collect()
+}
+
+#[cfg(test)]
+mod tests;
