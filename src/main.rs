@@ -21,6 +21,13 @@ fn main() -> ExitCode {
         }
         Ok(Command::Checked(config)) => print(&config.to_string()),
         Ok(Command::Sample) => print(config::SAMPLE),
+        Ok(Command::CheckFolder(asked)) => match server::check_folder(&asked) {
+            Ok(damaged) => ExitCode::from(u8::from(damaged > 0)),
+            Err(error) => {
+                eprintln!("vaultaire: {error}");
+                ExitCode::from(2)
+            }
+        },
         Err(refusal) => refusal.report(),
     }
 }

@@ -5,10 +5,12 @@
 //! serves. At SIGTERM or SIGINT the cores stop accepting, finish their requests, seal their logs, and
 //! the process ends with 0; a second signal ends it at once.
 
+mod check;
 mod core;
 mod credentials;
 mod storage;
 
+pub use check::check_folder;
 pub use credentials::CredentialError;
 
 use std::io::{self, Write};
@@ -16,14 +18,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 
 use futures_channel::oneshot;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::config::{Config, DriverKind};
-use crate::driver::local::OpenError;
+use crate::driver::local::{LocalVolume, OpenError};
 use crate::engine::Engine;
 use crate::engine::tenant::{Credential, Tenants};
 use crate::event::admin::{self, BindError};
@@ -38,6 +40,7 @@ use crate::runtime::core::{
 };
 use crate::runtime::rendezvous::Rendezvous;
 use crate::s3::{Service, ServiceConfig};
+use crate::shard::check::CheckError;
 
 use self::core::Seat;
 use storage::Storage;
@@ -76,6 +79,9 @@ pub enum ServerError {
     /// The system refuses something else.
     #[error("the server cannot start: {0}")]
     System(#[from] io::Error),
+    /// A data folder could not be checked.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// A core ended by itself.
     #[error("a core ended before it was told to")]
     CoreLost,
@@ -144,7 +150,7 @@ impl Server {
         let lobby = Arc::new(Lobby::new(count, config.limits.connections));
         let number = u16::try_from(count).unwrap_or(u16::MAX);
         let (emitters, collector) = event::rings(number, EVENTS_PER_CORE);
-        let state = Arc::new(gauges(number, &lobby, budget));
+        let state = Arc::new(gauges(number, &lobby, budget, &storage));
         // Before the cores: who asks meanwhile is told that they start.
         let events = aggregate::start(collector, admin, state.clone(), config.access_log)?;
         let pool = BlockingPool::new((2 * count).clamp(4, 32));
@@ -214,14 +220,44 @@ impl Server {
 }
 
 /// What the administration port shows besides operations.
-fn gauges(cores: u16, lobby: &Arc<Lobby>, budget: Budget) -> AdminState {
+fn gauges(cores: u16, lobby: &Arc<Lobby>, budget: Budget, storage: &Storage) -> AdminState {
     let (lobby, total) = (lobby.clone(), budget.total());
+    let sum = |of: fn(&LocalVolume) -> u64| {
+        // Not held: the folder's lock goes with the cores.
+        let volumes: Vec<_> = storage.volumes().iter().map(Arc::downgrade).collect();
+        move || volumes.iter().filter_map(Weak::upgrade).map(|volume| of(&volume)).sum()
+    };
     AdminState::new(cores)
         .with_gauge("connections", "Open connections.", move || lobby.loads().total() as u64)
         .with_gauge("memory_in_use_bytes", "Of the byte budget, caches included.", move || {
             budget.in_use()
         })
         .with_gauge("memory_total_bytes", "The byte budget.", move || total)
+        .with_gauge(
+            "damaged",
+            "Stored artifacts, parts and places of logs that are known to be damaged.",
+            sum(LocalVolume::damaged),
+        )
+        .with_counter(
+            "scrubbed_bytes_total",
+            "Bytes that the scrub has read and verified.",
+            sum(LocalVolume::bytes_scrubbed),
+        )
+        .with_counter(
+            "scrub_passes_total",
+            "How often the scrub has read everything, since the folder was made.",
+            sum(LocalVolume::scrub_passes),
+        )
+        .with_gauge(
+            "data_file_bytes",
+            "Length of the data segments that are full.",
+            sum(|volume| volume.data_bytes().0),
+        )
+        .with_gauge(
+            "data_live_bytes",
+            "Bytes of these that are in use.",
+            sum(|volume| volume.data_bytes().1),
+        )
 }
 
 fn join(cores: Vec<JoinHandle<Result<(), BackendError>>>) -> Result<(), ServerError> {

@@ -18,6 +18,17 @@ pub enum Command {
     Checked(Config),
     /// To print the documented sample file, [`SAMPLE`](super::SAMPLE).
     Sample,
+    /// To check a data folder at rest.
+    CheckFolder(FolderCheck),
+}
+
+/// What to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderCheck {
+    /// The data folder.
+    pub folder: PathBuf,
+    /// Leave notes of what is damaged.
+    pub repair: bool,
 }
 
 /// Why nothing is started.
@@ -69,6 +80,22 @@ enum CliCommand {
     /// Look at the configuration
     #[command(subcommand)]
     Config(CliConfig),
+    /// Verify every byte of a data folder that no server uses, and change nothing
+    ///
+    /// Prints what is damaged, what nothing refers to, and a summary. Exits with 0 if nothing is damaged, 1 if
+    /// something is, 2 if the folder could not be checked.
+    Check(CliCheck),
+}
+
+#[derive(Args)]
+struct CliCheck {
+    /// The data folder
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// Leave notes of what is damaged in the folder, so that the server refuses reads of it at once; nothing is
+    /// removed
+    #[arg(long)]
+    repair: bool,
 }
 
 #[derive(Subcommand)]
@@ -157,6 +184,9 @@ fn parse_from(
         Some(CliCommand::Serve(flags)) => (*flags, Command::Serve),
         Some(CliCommand::Config(CliConfig::Check(flags))) => (*flags, Command::Checked),
         Some(CliCommand::Config(CliConfig::Sample)) => return Ok(Command::Sample),
+        Some(CliCommand::Check(CliCheck { folder, repair })) => {
+            return Ok(Command::CheckFolder(FolderCheck { folder, repair }));
+        }
     };
     Ok(command(load(flags, environment, affinity)?))
 }

@@ -42,6 +42,19 @@ pub fn lock(path: &Path) -> io::Result<Option<FolderLock>> {
     }
 }
 
+/// As [`lock`], with a file that must exist and is not written to.
+///
+/// # Errors
+/// As the kernel says.
+pub fn lock_existing(path: &Path) -> io::Result<Option<FolderLock>> {
+    let file = File::open(path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(FolderLock { _file: file })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads up to `limit` bytes from the start of a file; `None` if there is no such file.
 ///
 /// # Errors

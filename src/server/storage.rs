@@ -48,6 +48,15 @@ impl Storage {
         Ok(Self { drivers })
     }
 
+    /// The data folders.
+    pub(super) fn volumes(&self) -> Vec<Arc<LocalVolume>> {
+        let local = |(_, opened): &(String, Opened)| match opened {
+            Opened::Local(volume) => Some(Arc::clone(volume)),
+            Opened::Memory(_) => None,
+        };
+        self.drivers.iter().filter_map(local).collect()
+    }
+
     /// Starts every driver on the calling core, which takes its share of the recovery.
     pub(super) async fn start(&self, core: usize) -> Result<CoreStorage, ServerError> {
         let mut drivers = Vec::with_capacity(self.drivers.len());

@@ -57,6 +57,7 @@ pub(crate) struct DataWriter<D: Disk> {
     disk: D,
     active: RefCell<Option<Rc<Active<D::File>>>>,
     opening: Turn,
+    segment_length: u64,
 }
 
 /// The segment that is being filled.
@@ -84,7 +85,14 @@ pub(crate) struct Sink<F: DiskFile> {
 
 impl<D: Disk> DataWriter<D> {
     pub(crate) fn new(shared: Arc<Shared>, disk: D) -> Self {
-        Self { shared, disk, active: RefCell::default(), opening: Turn::default() }
+        let (active, opening) = (RefCell::default(), Turn::default());
+        Self { shared, disk, active, opening, segment_length: SEGMENT_LENGTH }
+    }
+
+    /// With segments of another length.
+    pub(crate) fn with_segment_length(mut self, length: u64) -> Self {
+        self.segment_length = length;
+        self
     }
 
     /// Space for an extent of `size` bytes and its table.
@@ -92,24 +100,32 @@ impl<D: Disk> DataWriter<D> {
     /// # Errors
     /// [`ShardError::Full`] if no segment can be made.
     pub(crate) async fn extent(&self, size: u64) -> Result<Sink<D::File>, ShardError> {
+        self.extent_as(self.shared.volume.next_segment_id(), size).await
+    }
+
+    /// As [`DataWriter::extent`], for the bytes of an extent that keeps its id at another place.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn extent_as(&self, id: u64, size: u64) -> Result<Sink<D::File>, ShardError> {
         let length = extent_length(size);
         loop {
-            if let Some(sink) = self.take(size, length) {
+            if let Some(sink) = self.take(id, size, length) {
                 return Ok(sink);
             }
             let _turn = self.opening.wait().await;
             // Whoever had the turn before may have opened one.
-            if let Some(sink) = self.take(size, length) {
+            if let Some(sink) = self.take(id, size, length) {
                 return Ok(sink);
             }
             let segment = self.open_segment(length).await?;
             if let Some(full) = self.active.replace(Some(Rc::new(segment))) {
-                self.shared.segments.seal_data(full.id);
+                self.shared.segments.seal_data(full.id, full.length);
             }
         }
     }
 
-    fn take(&self, size: u64, length: u64) -> Option<Sink<D::File>> {
+    fn take(&self, id: u64, size: u64, length: u64) -> Option<Sink<D::File>> {
         let active = self.active.borrow();
         let active = active.as_ref().filter(|active| !active.failed.get())?;
         let offset = active.next.get();
@@ -117,7 +133,6 @@ impl<D: Disk> DataWriter<D> {
             return None;
         }
         active.next.set(offset + length);
-        let id = self.shared.volume.next_segment_id();
         let location = Location::Extent { segment: active.id, offset, id };
         Some(Sink {
             file: active.file.clone(),
@@ -135,7 +150,7 @@ impl<D: Disk> DataWriter<D> {
         let options =
             OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
         let file = self.disk.open(&path, options).await?;
-        let mut length = SEGMENT_LENGTH;
+        let mut length = self.segment_length.max(least);
         let mut allocated = file.allocate(length).await;
         for smaller in [SEGMENT_LENGTH_MIN.max(least), least] {
             if allocated.as_ref().is_err_and(is_full) {
@@ -202,7 +217,7 @@ impl<D: Disk> DataWriter<D> {
     /// Ends the segment that is being filled and cuts off what was not used.
     pub(crate) async fn close(&self) {
         if let Some(active) = self.active.take() {
-            self.shared.segments.seal_data(active.id);
+            self.shared.segments.seal_data(active.id, active.next.get());
             if let Err(error) = active.file.set_length(active.next.get()).await {
                 tracing::warn!(segment = active.id, %error, "a data segment was not cut");
             }

@@ -1,10 +1,12 @@
 //! What one core owns of the local driver: its log, the index of its virtual shards, commits, recovery.
 
+pub mod check;
 pub(crate) mod commit;
 pub(crate) mod data;
 pub(crate) mod error;
 pub(crate) mod extent;
 pub(crate) mod index;
+pub(crate) mod integrity;
 pub mod log;
 pub(crate) mod mailbox;
 pub(crate) mod pins;
@@ -13,4 +15,5 @@ pub(crate) mod recover;
 pub(crate) mod segments;
 pub(crate) mod shared;
 pub(crate) mod turn;
+pub(crate) mod verify;
 pub mod volume;

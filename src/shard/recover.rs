@@ -26,8 +26,8 @@ use self::barrier::Barrier;
 use self::gather::Gathered;
 use super::index::SHARDS;
 use super::index::value::PartList;
-use super::log::replay::{ReplayError, SegmentRef, list_segments, replay_segment};
-use super::log::{LogEnd, ReplayedRecord};
+use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments, replay_segment};
+use super::log::{LogEnd, ReplayedRecord, salt_of};
 use super::shared::Shared;
 use crate::io::{Disk, OpenOptions};
 
@@ -106,7 +106,15 @@ impl Recovery {
         core: usize,
         disk: &D,
     ) -> Result<Recovered, RecoverError> {
-        let segments = list_segments(disk, shared.volume.layout()).await?;
+        let salt = salt_of(shared.volume.uuid());
+        let Listing { segments, lost } =
+            find_segments(disk, shared.volume.layout(), Some(salt)).await?;
+        if core == 0 {
+            report_headers(&segments, &lost);
+        }
+        if !lost.is_empty() {
+            self.damaged.store(true, Ordering::Release);
+        }
         self.meet().await?;
         self.replay(shared, disk, &segments).await?;
         self.meet().await?;
@@ -229,5 +237,16 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells of log segments whose headers are damaged. What lies in the others is read all the same.
+fn report_headers(segments: &[SegmentRef], lost: &[u64]) {
+    for segment in segments.iter().filter(|segment| segment.header_damaged) {
+        let segment = segment.segment;
+        tracing::error!(segment, "the header of a log segment is damaged; its frames are read");
+    }
+    for segment in lost {
+        tracing::error!(segment, "a log segment is damaged altogether and set aside");
     }
 }

@@ -20,12 +20,14 @@ pub(crate) struct Segment {
     /// Log segment: records that are current, and inline parts of current artifacts. Data segment: bytes that are
     /// current or being written.
     live: AtomicU64,
-    /// Log segment: records that were ever written to it.
+    /// Log segment: records that were ever written to it. Data segment: bytes of its file, once it is sealed.
     written: AtomicU64,
     /// Nothing is added any more.
     sealed: AtomicBool,
     /// Queued to be freed, or freed.
     gone: AtomicBool,
+    /// Data segment: some of its bytes are damaged, so it cannot be emptied.
+    stuck: AtomicBool,
 }
 
 impl Segment {
@@ -150,17 +152,69 @@ impl Segments {
         self.garbage.push(Garbage::Composite(list));
     }
 
-    /// A data segment of an earlier start: nothing is added to it. With `keep` it is never freed.
-    pub(crate) fn adopt_data(&self, id: u64, keep: bool) {
+    /// A data segment of an earlier start, whose file has this length: nothing is added to it. With `keep` it is
+    /// never freed.
+    pub(crate) fn adopt_data(&self, id: u64, length: u64, keep: bool) {
         let segment = self.data(id);
+        segment.written.store(length, Ordering::Release);
         segment.sealed.store(!keep, Ordering::SeqCst);
     }
 
-    /// Nothing more will be added to a data segment.
-    pub(crate) fn seal_data(&self, id: u64) {
+    /// Nothing more will be added to a data segment, whose file has this length.
+    pub(crate) fn seal_data(&self, id: u64, length: u64) {
         let segment = self.data(id);
+        segment.written.store(length, Ordering::Release);
         segment.sealed.store(true, Ordering::SeqCst);
         self.free_if_dead(id, &segment);
+    }
+
+    /// Some bytes of a data segment cannot be read, so that it is of no use to try to empty it.
+    pub(crate) fn set_stuck(&self, id: u64) {
+        self.data(id).stuck.store(true, Ordering::Release);
+    }
+
+    /// Bytes of the sealed data segments' files, and how many of them are live.
+    pub(crate) fn data_bytes(&self) -> (u64, u64) {
+        self.sealed_data().fold((0, 0), |(written, live), (_, one)| {
+            (written + one.written.load(Ordering::Acquire), live + one.live())
+        })
+    }
+
+    /// The data segments whose live bytes are worth writing again, so that their files can go: those of which half is
+    /// dead; and while a sixth of all is dead, those with the largest dead share. At most so many that `bytes_max` are
+    /// to be copied, but one at least.
+    pub(crate) fn worth_emptying(&self, bytes_max: u64) -> Vec<u64> {
+        let (written, live) = self.data_bytes();
+        let too_much = written > live + live / 5;
+        let mut found: Vec<(u64, u64, u64)> = self
+            .sealed_data()
+            .filter(|(_, one)| !one.stuck.load(Ordering::Acquire))
+            .map(|(id, one)| (id, one.written.load(Ordering::Acquire), one.live()))
+            .filter(|&(_, written, live)| {
+                live > 0 && (live * 2 <= written || (too_much && live <= written - written / 10))
+            })
+            .collect();
+        // By the live share, the smallest first.
+        found.sort_by_key(|&(id, written, live)| (live.saturating_mul(1000) / written.max(1), id));
+        let (mut copied, mut freed) = (0, 0);
+        let mut chosen = Vec::new();
+        for (id, length, live_here) in found {
+            // Half-dead ones pay in any case, others only until enough is freed.
+            let pays = live_here * 2 <= length || written - freed > live + live / 5;
+            if !pays || (!chosen.is_empty() && copied + live_here > bytes_max) {
+                break;
+            }
+            copied += live_here;
+            freed += length - live_here;
+            chosen.push(id);
+        }
+        chosen
+    }
+
+    fn sealed_data(&self) -> impl Iterator<Item = (u64, Arc<Segment>)> {
+        self.data.iter().map(|entry| (*entry.key(), Arc::clone(entry.value()))).filter(
+            |(_, one)| one.sealed.load(Ordering::SeqCst) && !one.gone.load(Ordering::Acquire),
+        )
     }
 
     /// The next piece of garbage.
@@ -208,5 +262,42 @@ impl Drop for Lease {
         if !self.owned {
             self.segments.release(self.location, self.size);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(of: &[(u64, u64, u64)]) -> Segments {
+        let segments = Segments::default();
+        for &(id, written, live) in of {
+            segments.adopt_data(id, written, false);
+            segments.data(id).live.store(live, Ordering::Release);
+        }
+        segments
+    }
+
+    #[test]
+    fn half_dead_segments_are_emptied_and_others_while_too_much_is_dead() {
+        assert_eq!(
+            segments(&[(1, 100, 51), (2, 100, 50), (3, 100, 100)]).worth_emptying(1000),
+            [2, 1]
+        );
+        // Little is dead in all: only the half-dead one pays.
+        let mostly_live = [(1, 100, 90), (2, 100, 50), (3, 1000, 1000)];
+        assert_eq!(segments(&mostly_live).worth_emptying(1000), [2]);
+        // None is half dead, but a quarter of all is.
+        let all_alike = [(1, 100, 75), (2, 100, 74), (3, 100, 76), (4, 100, 75)];
+        assert_eq!(segments(&all_alike).worth_emptying(1000), [2, 1]);
+        assert_eq!(segments(&all_alike).worth_emptying(10), [2], "one at least");
+        assert_eq!(segments(&[(1, 100, 0), (2, 100, 100)]).worth_emptying(1000), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_stuck_is_left_alone() {
+        let segments = segments(&[(1, 100, 10)]);
+        segments.set_stuck(1);
+        assert_eq!(segments.worth_emptying(1000), [0; 0]);
     }
 }

@@ -9,6 +9,7 @@ use futures_channel::oneshot;
 use super::commit::{Commit, Committed, Request};
 use super::error::ShardError;
 use super::index::Index;
+use super::integrity::Integrity;
 use super::mailbox::{CAPACITY, Mailbox};
 use super::pins::Epochs;
 use super::segments::Segments;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     pub(crate) segments: Arc<Segments>,
     pub(crate) epochs: Arc<Epochs>,
+    pub(crate) integrity: Integrity,
     pub(crate) mailboxes: Box<[Mailbox<Commit>]>,
     write_state: AtomicU8,
     /// Log segments of earlier starts that are left; more than any number until they are known.
@@ -48,6 +50,7 @@ impl Shared {
             index: Index::default(),
             segments: Arc::default(),
             epochs: Arc::new(Epochs::new(cores)),
+            integrity: Integrity::default(),
             mailboxes: (0..cores).map(|_| Mailbox::new(CAPACITY)).collect(),
             write_state: AtomicU8::new(WriteState::Open as u8),
             old_logs: AtomicUsize::new(usize::MAX),
@@ -107,6 +110,19 @@ impl Shared {
         if logs.back() != Some(&segment) {
             logs.push_back(segment);
         }
+    }
+
+    /// Whether a log segment of this start may still be written to, or its footer is not there yet.
+    pub(crate) fn is_being_written(&self, segment: u64) -> bool {
+        if segment >> 32 < u64::from(self.volume.start()) {
+            return false;
+        }
+        let is_full = |logs: &Mutex<VecDeque<u64>>| {
+            let logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
+            // The one before the last may not be sealed yet.
+            logs.iter().rev().skip(2).any(|&full| full == segment)
+        };
+        !self.logs.iter().any(is_full)
     }
 
     /// The oldest segment of a core's log that has been full for a while.

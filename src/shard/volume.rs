@@ -50,6 +50,12 @@ pub enum VolumeError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no data folder.
+    #[error("{} is no data folder of this server: it has no file `{LOCK}`", path.display())]
+    Missing {
+        /// What was looked at.
+        path: PathBuf,
+    },
     /// The file system failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -142,6 +148,54 @@ impl Volume {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
         assert!(u32::try_from(count).is_ok(), "ids of one start are used up: restart the server");
         (u64::from(self.superblock.start) << 32) | count
+    }
+}
+
+/// A data folder at rest, locked and unchanged.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    pub(crate) layout: Layout,
+    pub(crate) uuid: [u8; 16],
+    /// Copies of the superblock that are damaged or older than the others: file and number.
+    pub(crate) bad_copies: Vec<(&'static str, usize)>,
+    _lock: FolderLock,
+}
+
+impl Inspected {
+    /// Locks a data folder and reads its superblock; writes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`VolumeError`], as [`Volume::open`], and if there is no folder or no superblock.
+    pub(crate) fn open(root: &Path) -> Result<Self, VolumeError> {
+        let layout = Layout { root: root.to_path_buf() };
+        let lock_path = root.join(LOCK);
+        let lock = match folder::lock_existing(&lock_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(VolumeError::Missing { path: root.to_path_buf() });
+            }
+            lock => lock.map_err(VolumeError::at(&lock_path))?,
+        };
+        let lock = lock.ok_or_else(|| VolumeError::Held { path: root.to_path_buf() })?;
+        let agreed = read(root, &layout)?;
+        let Superblock { uuid, start } =
+            agreed.ok_or_else(|| VolumeError::Damaged { path: root.to_path_buf() })?;
+        let mut bad_copies = Vec::new();
+        for name in FILES {
+            let path = root.join(name);
+            let bytes =
+                folder::read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
+            let bytes = bytes.unwrap_or_default();
+            for number in 0..2 {
+                let copy = bytes.get(number * COPY_LENGTH..(number + 1) * COPY_LENGTH);
+                let good = copy.is_some_and(
+                    |copy| matches!(decode(copy), Copy::Valid(found) if found.start == start),
+                );
+                if !good {
+                    bad_copies.push((name, number));
+                }
+            }
+        }
+        Ok(Self { layout, uuid, bad_copies, _lock: lock })
     }
 }
 

@@ -18,7 +18,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, Refu
 fn config(arguments: &[&str], environment: &[(&str, &str)]) -> Config {
     match run(arguments, environment) {
         Ok(Command::Serve(config) | Command::Checked(config)) => config,
-        Ok(Command::Sample) => panic!("it is the sample"),
+        Ok(Command::Sample | Command::CheckFolder(_)) => panic!("it is no configuration"),
         Err(refusal) => panic!("{refusal:?}"),
     }
 }
@@ -278,4 +278,17 @@ fn what_is_wrong_elsewhere_is_said_with_its_flag_or_variable() {
     );
     let both = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     assert!(run(&both, &[]).is_ok(), "port 0 is two ports");
+}
+
+#[test]
+fn a_folder_is_checked_without_any_configuration() {
+    let asked = |arguments: &[&str]| match run(arguments, &[("VAULTAIRE_CORES", "nonsense")]) {
+        Ok(Command::CheckFolder(asked)) => asked,
+        _ => panic!("no check"),
+    };
+    let folder = PathBuf::from("/srv/data");
+    let plain = FolderCheck { folder: folder.clone(), repair: false };
+    assert_eq!(asked(&["check", "/srv/data"]), plain);
+    assert_eq!(asked(&["check", "--repair", "/srv/data"]), FolderCheck { repair: true, ..plain });
+    assert!(matches!(run(&["check"], &[]), Err(Refusal::Usage(_))));
 }

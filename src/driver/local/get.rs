@@ -118,6 +118,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
         let bytes = self.read_log(ctx, place).await?;
         if block_crc(id, &bytes) != crc {
+            self.shared.integrity.suspect(Location::Inline { place, id, crc }, bytes.len() as u64);
             return Err(DriverError::Corrupt);
         }
         self.cache.insert(id, bytes.clone());
@@ -206,6 +207,12 @@ impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
                 (None, spans(&self.parts(ctx, list).await?, range))
             }
         };
+        // What is known to be damaged is refused before the first byte, not in the middle.
+        let integrity = &self.core.shared.integrity;
+        let mut all = span.iter().chain(&others);
+        if all.any(|span| integrity.is_damaged(span.location, span.range)) {
+            return Err(DriverError::Corrupt);
+        }
         Ok(LocalReader { core: self.core, _pin: self.pin, span, others, pieces: None })
     }
 }
@@ -259,7 +266,8 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
             Access::Cached => file.descriptor(),
         };
         let extent = Extent { file, base, id, size: span.size, cached };
-        self.pieces = Some(Box::new(Pieces::new(Rc::clone(&self.core), extent, span.range)));
+        let pieces = Pieces::new(Rc::clone(&self.core), extent, span.range, span.location);
+        self.pieces = Some(Box::new(pieces));
         Ok(None)
     }
 }

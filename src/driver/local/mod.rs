@@ -4,15 +4,19 @@
 //! ones are written by this core and only their location travels. Reads ask nobody.
 
 mod cache;
+mod empty;
 mod error;
 mod files;
 mod get;
 mod housekeeping;
 mod listing;
 mod multipart;
+mod pace;
 mod pieces;
 mod put;
+mod records;
 mod relocate;
+mod scrub;
 mod start;
 mod store;
 mod touched;
@@ -25,6 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use get::{LocalOpen, LocalReader};
+pub use scrub::UpkeepOptions;
 pub use start::{LocalVolume, OpenError};
 
 use self::cache::InlineCache;

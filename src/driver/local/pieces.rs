@@ -25,6 +25,7 @@ use crate::model::ByteRange;
 use crate::shard::extent::{
     BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, page_count,
 };
+use crate::shard::index::value::Location;
 
 /// Largest piece, in bytes.
 const PIECE_MAX: usize = 1 << 20;
@@ -49,6 +50,7 @@ pub(super) struct Extent<F> {
 pub(super) struct Pieces<D: Disk, C: Clock> {
     core: Rc<Core<D, C>>,
     extent: Extent<D::File>,
+    location: Location,
     range: ByteRange,
     /// The next byte to be asked for; on a block.
     next: u64,
@@ -70,13 +72,19 @@ struct Piece {
 }
 
 impl<D: Disk, C: Clock> Pieces<D, C> {
-    pub(super) fn new(core: Rc<Core<D, C>>, extent: Extent<D::File>, range: ByteRange) -> Self {
+    pub(super) fn new(
+        core: Rc<Core<D, C>>,
+        extent: Extent<D::File>,
+        range: ByteRange,
+        location: Location,
+    ) -> Self {
         let block = BLOCK as u64;
         Self {
             next: range.offset - range.offset % block,
             end: range.end().next_multiple_of(block).min(extent.size),
             core,
             extent,
+            location,
             range,
             in_flight: FuturesOrdered::new(),
             asked: VecDeque::new(),
@@ -88,6 +96,15 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
 
     /// The next bytes, verified when they came from the disk; `None` after the last.
     pub(super) async fn next(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
+        let next = self.read(ctx).await;
+        // A medium that cannot be read is as good as damaged.
+        if matches!(next, Err(DriverError::Corrupt | DriverError::Io(_))) {
+            self.core.shared.integrity.suspect(self.location, self.extent.size);
+        }
+        next
+    }
+
+    async fn read(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
         if let Some(chunk) = self.resident() {
             ctx.trace().cache_hit.set(true);
             return Ok(Some(chunk));

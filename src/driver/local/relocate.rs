@@ -85,7 +85,8 @@ async fn relocate_one<D: Disk, C: Clock>(
         None
     };
     let (stem, sequence) = (live.stem.clone(), live.sequence);
-    let relocation = Relocation { stem, sequence, value, size, body };
+    let moved = Vec::new();
+    let relocation = Relocation { stem, sequence, value, size, body, moved };
     let request = Request::Relocate(Box::new(relocation));
     core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::cache::InlineCache;
 use super::files::{Access, Files};
 use super::touched::Touched;
-use super::{Core, Local, housekeeping};
+use super::{Core, Local, UpkeepOptions, empty, housekeeping, scrub};
 use crate::io::budget::Budget;
 use crate::io::clock::SystemClock;
 use crate::io::pool::BufferPool;
@@ -16,7 +16,8 @@ use crate::io::uring::UringDisk;
 use crate::io::{Clock, Disk};
 use crate::runtime;
 use crate::shard::commit::Committer;
-use crate::shard::data::DataWriter;
+use crate::shard::data::{DataWriter, SEGMENT_LENGTH};
+use crate::shard::integrity::Progress;
 use crate::shard::log::writer::{LogOptions, LogWriter};
 use crate::shard::pins::CorePins;
 use crate::shard::recover::{RecoverError, Recovered, Recovery};
@@ -53,6 +54,8 @@ pub struct LocalVolume {
     budget: Budget,
     recovery: Recovery,
     log_options: LogOptions,
+    data_segment: u64,
+    upkeep: UpkeepOptions,
 }
 
 impl LocalVolume {
@@ -62,11 +65,49 @@ impl LocalVolume {
     /// # Errors
     /// [`OpenError::Volume`].
     pub fn open(path: &Path, cores: usize, budget: Budget) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(path, cores, budget, UpkeepOptions::default())
+    }
+
+    /// As [`LocalVolume::open`], saying what is to be done in the background.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with(
+        path: &Path,
+        cores: usize,
+        budget: Budget,
+        upkeep: UpkeepOptions,
+    ) -> Result<Arc<Self>, OpenError> {
         let cores = cores.max(1);
         let volume = Arc::new(Volume::open(path)?);
         let shared = Arc::new(Shared::new(volume, cores));
         let recovery = Recovery::new(cores);
-        Ok(Arc::new(Self { shared, budget, recovery, log_options: LogOptions::default() }))
+        let (log_options, data_segment) = (LogOptions::default(), SEGMENT_LENGTH);
+        Ok(Arc::new(Self { shared, budget, recovery, log_options, data_segment, upkeep }))
+    }
+
+    /// Artifacts, parts and places of the log that are known to be damaged.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.shared.integrity.damaged()
+    }
+
+    /// Bytes that the scrub has read and verified since the start.
+    #[must_use]
+    pub fn bytes_scrubbed(&self) -> u64 {
+        self.shared.integrity.bytes_scrubbed()
+    }
+
+    /// How often the scrub has read everything since the folder was made.
+    #[must_use]
+    pub fn scrub_passes(&self) -> u64 {
+        self.shared.integrity.passes()
+    }
+
+    /// Bytes of the sealed data segments' files, and how many of them are live.
+    #[must_use]
+    pub fn data_bytes(&self) -> (u64, u64) {
+        self.shared.segments.data_bytes()
     }
 
     /// With log segments of another length.
@@ -74,6 +115,14 @@ impl LocalVolume {
     pub(super) fn with_log_segments(self: Arc<Self>, segment_length: u64) -> Arc<Self> {
         let mut this = Arc::into_inner(self).unwrap();
         this.log_options.segment_length = segment_length;
+        Arc::new(this)
+    }
+
+    /// With data segments of another length.
+    #[cfg(test)]
+    pub(super) fn with_data_segments(self: Arc<Self>, segment_length: u64) -> Arc<Self> {
+        let mut this = Arc::into_inner(self).unwrap();
+        this.data_segment = segment_length;
         Arc::new(this)
     }
 }
@@ -108,6 +157,10 @@ impl<D: Disk, C: Clock> Local<D, C> {
             let ms = clock.now().since(began) / 1_000_000;
             tracing::info!(segments = segments.len(), ms, "recovered");
         }
+        let progress = match core {
+            0 => shared.integrity.load(&disk, shared.volume.layout()).await?,
+            _ => Progress::default(),
+        };
         let log_volume = Arc::clone(&shared.volume);
         let number = u16::try_from(core).unwrap_or(u16::MAX);
         let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, volume.log_options)
@@ -124,7 +177,8 @@ impl<D: Disk, C: Clock> Local<D, C> {
             cached_segments: Files::new(disk.clone(), Access::Cached),
             touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
-            data: DataWriter::new(Arc::clone(&shared), disk.clone()),
+            data: DataWriter::new(Arc::clone(&shared), disk.clone())
+                .with_segment_length(volume.data_segment),
             running: Turn::default(),
             stopping: Cell::new(false),
             last_upload: Cell::new(0),
@@ -133,6 +187,9 @@ impl<D: Disk, C: Clock> Local<D, C> {
             clock,
         }));
         this.spawn_loops(committer, segments, damaged);
+        if core == 0 {
+            this.spawn_upkeep(volume.upkeep, progress);
+        }
         Ok(this)
     }
 
@@ -150,6 +207,13 @@ impl<D: Disk, C: Clock> Local<D, C> {
         let (core, weak) = (self.0.core, Rc::downgrade(&self.0));
         let clock = self.0.clock.clone();
         runtime::spawn(housekeeping::run(weak, clock, core, segments, damaged));
+    }
+
+    /// What one core does for all.
+    fn spawn_upkeep(&self, options: UpkeepOptions, progress: Progress) {
+        let clock = &self.0.clock;
+        runtime::spawn(empty::run(Rc::downgrade(&self.0), clock.clone()));
+        runtime::spawn(scrub::run(Rc::downgrade(&self.0), clock.clone(), options, progress));
     }
 
     /// Stops this core: commits what waits, cuts its data segment and seals its log. Call it on each core, when no

@@ -1,5 +1,7 @@
 //! Tests of the local driver, on the real disk.
 
+mod empty;
+mod integrity;
 mod reclaim;
 
 use std::path::Path;

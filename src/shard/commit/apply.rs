@@ -34,6 +34,9 @@ pub(super) fn clean_up(shared: &Shared, batch: Batch<'_>) {
         shared.index.shard(record.shard).prune(&pending.stem, record.sequence, |old, entry| {
             if pending.relocated {
                 shared.segments.release_record(entry.place);
+                for (location, size) in &pending.moved {
+                    shared.segments.release(*location, *size);
+                }
             } else {
                 release(&shared.segments, record.shard, &pending.stem, old, entry);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::request::{Answer, BodyContent, NewBody, NewPut, Relocation, Request, Subject};
+use super::request::{Answer, BodyContent, Expiry, NewBody, NewPut, Relocation, Request, Subject};
 use crate::model::{ContainerName, ETag, PartInfo, UploadId, WriteCondition, WriteReceipt};
 use crate::shard::error::ShardError;
 use crate::shard::extent::block_crc;
@@ -24,6 +24,8 @@ pub(super) struct Pending {
     pub(super) value_start: usize,
     /// The record that it replaces refers to the same bytes.
     pub(super) relocated: bool,
+    /// But for these, which lie elsewhere now.
+    pub(super) moved: Vec<(Location, u64)>,
 }
 
 /// What is to be done in the index besides the records themselves, once they are visible.
@@ -82,6 +84,7 @@ impl<'a> Batch<'a> {
             }
             Request::Abort(subject, key, upload) => self.abort(shard, subject, key, *upload),
             Request::Relocate(relocation) => Ok(self.relocate(shard, relocation)),
+            Request::Expire(expiry) => Ok(self.expire(shard, expiry)),
             Request::Retire(_) => Ok(Answer::Done),
         })
     }
@@ -184,20 +187,54 @@ impl<'a> Batch<'a> {
         Ok(Answer::Done)
     }
 
-    /// Writes a record again if it is still current, so that its old segment can be recycled.
+    /// Writes a record again if it is still current, so that its old segment can be recycled, or that of its bytes.
     fn relocate(&mut self, shard: u8, relocation: &Relocation) -> Answer {
-        let Relocation { stem, sequence, value, size, body } = relocation;
-        if self.look(shard, stem, |sequence, _, _| sequence) == Some(*sequence) {
-            let mut value = value.clone();
-            if let Some(bytes) = size.and_then(|size| body.get(..size)) {
-                let id = inline_id(shard, self.next_sequence(shard));
-                value::replace_inline_crc(&mut value, block_crc(id, bytes));
-            }
-            self.set(shard, stem.clone(), &value, body.clone());
-            if let Some(pending) = self.pending.last_mut() {
-                pending.relocated = true;
-            }
+        let Relocation { stem, sequence, value, size, body, moved } = relocation;
+        let current = self.look(shard, stem, |sequence, _, _| sequence);
+        if current != Some(*sequence) || self.is_ending(shard, stem) {
+            return Answer::Stale;
         }
+        let mut value = value.clone();
+        if let Some(bytes) = size.and_then(|size| body.get(..size)) {
+            let id = inline_id(shard, self.next_sequence(shard));
+            value::replace_inline_crc(&mut value, block_crc(id, bytes));
+        }
+        self.set(shard, stem.clone(), &value, body.clone());
+        if let Some(pending) = self.pending.last_mut() {
+            pending.relocated = true;
+            pending.moved = moved.iter().map(|moved| (moved.from, moved.size)).collect();
+        }
+        Answer::Done
+    }
+
+    /// Whether a key belongs to an upload or container that this very batch ends. Its entry is still there, but what
+    /// it refers to has another owner already, or none.
+    fn is_ending(&self, shard: u8, stem: &[u8]) -> bool {
+        let (container, part) = (key::container_of(stem), key::part_of(stem));
+        let is_part = stem.first() == Some(&(Keyspace::Part as u8));
+        self.aftermath.iter().any(|aftermath| match aftermath {
+            Aftermath::EndUpload { shard: of, upload, .. } => {
+                is_part && *of == shard && part.is_some_and(|(part_of, _)| part_of == *upload)
+            }
+            Aftermath::DropContainer { shard: of, container: dropped } => {
+                *of == shard && container == Some(*dropped)
+            }
+        })
+    }
+
+    fn expire(&mut self, shard: u8, expiry: &Expiry) -> Answer {
+        let Expiry { stem, sequence } = expiry;
+        let (Some(container), Some(upload)) = (key::container_of(stem), key::upload_of(stem))
+        else {
+            return Answer::Stale;
+        };
+        let current = self.look(shard, stem, |sequence, _, _| sequence);
+        if current != Some(*sequence) || self.is_ending(shard, stem) {
+            return Answer::Stale;
+        }
+        self.remove(shard, stem.clone());
+        let taken = Vec::new();
+        self.aftermath.push(Aftermath::EndUpload { shard, container, upload, taken });
         Answer::Done
     }
 
@@ -372,7 +409,7 @@ impl<'a> Batch<'a> {
         let (meta, value_start) = record::encode_meta(&stem, value);
         self.overlay.insert(in_shard(shard, &stem), self.records.len());
         self.records.push(NewRecord { shard, kind: kind as u8, sequence, meta, body });
-        self.pending.push(Pending { stem, value_start, relocated: false });
+        self.pending.push(Pending { stem, value_start, relocated: false, moved: Vec::new() });
     }
 }
 

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub(crate) use request::{
-    Answer, BodyContent, Commit, Committed, NewBody, NewCompletion, NewPart, NewPut, NewUpload,
-    Relocation, Request, Subject,
+    Answer, BodyContent, Commit, Committed, Expiry, Moved, NewBody, NewCompletion, NewPart, NewPut,
+    NewUpload, Relocation, Request, Subject,
 };
 
 use self::batch::{Batch, Later};
@@ -170,7 +170,7 @@ fn finish(batch: Batch<'_>, outcomes: Vec<Outcome>, appended: &Appended) {
     apply::publish(&batch, &appended.places);
     let mut answers = Vec::with_capacity(outcomes.len());
     for (commit, decided) in outcomes {
-        if decided.is_ok() {
+        if !matches!(decided, Err(_) | Ok(Answer::Stale)) {
             keep_lease(commit.request);
         }
         let committed = decided.map(|answer| Committed { batch: appended.batch, answer });
@@ -192,6 +192,10 @@ fn keep_lease(request: Request) {
     let body = match request {
         Request::Put(_, put) => put.body,
         Request::PutPart(_, part) => part.body,
+        Request::Relocate(relocation) => {
+            relocation.moved.into_iter().for_each(|moved| moved.to.keep());
+            return;
+        }
         _ => return,
     };
     if let BodyContent::Stored(lease) = body.content {

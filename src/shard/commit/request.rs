@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::shard::error::ShardError;
 use crate::shard::index::key::KeyBytes;
+use crate::shard::index::value::Location;
 use crate::shard::segments::Lease;
 
 /// A request in a mailbox.
@@ -39,6 +40,8 @@ pub(crate) enum Request {
     Abort(Subject, Box<str>, UploadId),
     /// Writes a current record again, with another sequence.
     Relocate(Box<Relocation>),
+    /// Ends an upload that was given up.
+    Expire(Box<Expiry>),
     /// Not a commit: recycles a log segment of which nothing is live.
     Retire(u64),
 }
@@ -112,6 +115,23 @@ pub(crate) struct Relocation {
     /// Number of inline bytes, which the body begins with and whose checksum depends on the sequence.
     pub(crate) size: Option<usize>,
     pub(crate) body: Bytes,
+    /// Extents that the new value refers to at another place than the old one did.
+    pub(crate) moved: Vec<Moved>,
+}
+
+/// An extent that was written again, and synced.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) from: Location,
+    pub(crate) size: u64,
+    pub(crate) to: Lease,
+}
+
+/// An upload to be ended, if its record is still current.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    pub(crate) stem: KeyBytes,
+    pub(crate) sequence: u64,
 }
 
 /// A decided, durable commit.
@@ -126,6 +146,8 @@ pub(crate) struct Committed {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Done,
+    /// What it was about has changed meanwhile; nothing was done.
+    Stale,
     /// An artifact was written; `id` is that of its bytes.
     Written {
         receipt: WriteReceipt,
@@ -138,7 +160,11 @@ pub(crate) enum Answer {
 impl Request {
     /// Whether it makes room, so that it goes on when the disk is full.
     pub(crate) fn frees(&self) -> bool {
-        matches!(self, Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..))
+        match self {
+            Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..) | Self::Expire(_) => true,
+            Self::Relocate(relocation) => !relocation.moved.is_empty(),
+            _ => false,
+        }
     }
 
     /// Most records and most bytes of records that it can make.
@@ -167,6 +193,7 @@ impl Request {
                 let Relocation { stem, value, body, .. } = &**relocation;
                 (1, RECORD + stem.len() + value.len() + body.len())
             }
+            Self::Expire(expiry) => (1, RECORD + expiry.stem.len()),
             Self::Retire(_) => (0, 0),
         }
     }

@@ -227,6 +227,22 @@ pub(crate) fn decode_container(value: &[u8]) -> Option<Container> {
     Some(container)
 }
 
+/// Puts another place into the value of an artifact or part whose bytes are an extent.
+pub(crate) fn replace_extent(value: &mut [u8], segment: u64, offset: u64) {
+    if let Some(at) = value.len().checked_sub(24) {
+        value[at..at + 8].copy_from_slice(&segment.to_le_bytes());
+        value[at + 8..at + 16].copy_from_slice(&offset.to_le_bytes());
+    }
+}
+
+/// Puts another list of parts into the value of an artifact that was completed from them.
+pub(crate) fn replace_part_list(value: &mut [u8], length: u32, crc: u32) {
+    if let Some(at) = value.len().checked_sub(8) {
+        value[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        value[at + 4..].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
 /// Puts another checksum into the value of an inline artifact, whose bytes got another id.
 pub(crate) fn replace_inline_crc(value: &mut [u8], crc: u32) {
     if let Some(last) = value.last_chunk_mut::<4>() {

@@ -11,6 +11,7 @@ mod reader;
 pub mod replay;
 mod seal;
 mod segments;
+pub(crate) mod verify;
 mod walk;
 pub mod writer;
 

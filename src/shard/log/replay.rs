@@ -14,7 +14,7 @@ use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
 use super::reader::Reader;
-use super::walk;
+use super::walk::{self, Walked};
 use super::{Layout, LogEnd, LogId, Place, ReplayedRecord};
 use crate::io::{Disk, DiskFile, OpenOptions};
 
@@ -35,6 +35,19 @@ pub struct SegmentRef {
     pub end: Option<LogEnd>,
     /// The last batch that must be in it, since the next segment of the log says so.
     pub committed: Option<u64>,
+    /// Its header, as it stands there or as its frames tell.
+    pub header: SegmentHeader,
+    /// Both copies of the header are damaged.
+    pub header_damaged: bool,
+}
+
+/// The log segments of a data folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In the order of their logs and within a log.
+    pub segments: Vec<SegmentRef>,
+    /// Segments without a whole header or any whole frame: nothing of them can be read.
+    pub lost: Vec<u64>,
 }
 
 /// What the records of a segment were taken from.
@@ -131,53 +144,109 @@ pub(super) const READ: OpenOptions =
 /// this start is opened.
 ///
 /// # Errors
-/// [`ReplayError`].
+/// [`ReplayError`], also if one has no whole header and no whole frame.
 pub async fn list_segments<D: Disk>(
     disk: &D,
     layout: &Layout,
 ) -> Result<Vec<SegmentRef>, ReplayError> {
+    let listing = find_segments(disk, layout, None).await?;
+    match listing.lost.first() {
+        Some(&segment) => Err(ReplayError::Header { segment }),
+        None => Ok(listing.segments),
+    }
+}
+
+/// As [`list_segments`], but one that cannot be read is named and keeps nothing else from being read. A damaged
+/// header is made up from the frames behind it, for which the folder's `salt` is needed; without one it is taken
+/// from the other segments.
+///
+/// # Errors
+/// [`ReplayError::Io`].
+pub async fn find_segments<D: Disk>(
+    disk: &D,
+    layout: &Layout,
+    salt: Option<u64>,
+) -> Result<Listing, ReplayError> {
     let entries = disk.list_directory(&layout.log()).await.map_err(ReplayError::io(0))?;
     let mut found = Vec::new();
+    let mut headless = Vec::new();
     let mut ends: HashMap<u64, (u32, LogEnd)> = HashMap::new();
     for entry in entries {
         let Some(segment) = entry.name.strip_suffix(".log").and_then(parse_segment) else {
             continue;
         };
-        let path = layout.segment_path(segment);
         let error = ReplayError::io(segment);
-        let file = disk.open(&path, READ).await.map_err(error)?;
+        let file = disk.open(&layout.segment_path(segment), READ).await.map_err(error)?;
         let mut reader = Reader::new(file, entry.length);
         let start = reader.get(0, 2 * BLOCK).await.map_err(error)?;
         if format::is_unused(segment, start) {
             continue;
         }
-        let header = SegmentHeader::decode(start).ok_or(ReplayError::Header { segment })?;
+        let header = SegmentHeader::decode(start).filter(|header| header.segment == segment);
+        let Some(header) = header else {
+            headless.push((segment, reader));
+            continue;
+        };
         if header.position == 0 {
-            for end in read_ends(&mut reader, &header).await.map_err(error)? {
-                // The earliest start to name an end was the one that acted on it.
-                let known = ends.entry(end.segment).or_insert((header.log.start, end));
-                if header.log.start < known.0 {
-                    *known = (header.log.start, end);
-                }
-            }
+            note_ends(&mut reader, &header, &mut ends).await.map_err(error)?;
         }
-        found.push((header, path, entry.length));
+        found.push((header, entry.length, false));
+    }
+    let mut lost = Vec::new();
+    let salt = salt.or_else(|| found.first().map(|(header, ..)| header.salt));
+    for (segment, mut reader) in headless {
+        let error = ReplayError::io(segment);
+        let made = match salt {
+            Some(salt) => walk::make_header(&mut reader, segment, salt).await.map_err(error)?,
+            None => None,
+        };
+        let Some(mut header) = made else {
+            lost.push(segment);
+            continue;
+        };
+        let next = found.iter().find(|(next, ..)| next.previous_segment == segment);
+        if let Some((next, ..)) = next {
+            header.log = next.log;
+            header.position = next.position.saturating_sub(1);
+        }
+        if header.position == 0 {
+            note_ends(&mut reader, &header, &mut ends).await.map_err(error)?;
+        }
+        found.push((header, reader.length(), true));
     }
     found.sort_by_key(|(header, ..)| (header.log, header.position));
     let next_of: HashMap<u64, u64> = found
         .iter()
         .map(|(header, ..)| (header.previous_segment, header.first_batch.saturating_sub(1)))
         .collect();
-    let segments = found.into_iter().map(|(header, path, length)| SegmentRef {
+    let segments = found.into_iter().map(|(header, length, header_damaged)| SegmentRef {
         segment: header.segment,
-        path,
+        path: layout.segment_path(header.segment),
         log: header.log,
         position: header.position,
         length,
         end: ends.get(&header.segment).map(|(_, end)| *end),
         committed: next_of.get(&header.segment).copied(),
+        header,
+        header_damaged,
     });
-    Ok(segments.collect())
+    Ok(Listing { segments: segments.collect(), lost })
+}
+
+/// Notes the ends that a log's first frame names.
+async fn note_ends<F: DiskFile>(
+    reader: &mut Reader<F>,
+    header: &SegmentHeader,
+    ends: &mut HashMap<u64, (u32, LogEnd)>,
+) -> io::Result<()> {
+    for end in read_ends(reader, header).await? {
+        // The earliest start to name an end was the one that acted on it.
+        let known = ends.entry(end.segment).or_insert((header.log.start, end));
+        if header.log.start < known.0 {
+            *known = (header.log.start, end);
+        }
+    }
+    Ok(())
 }
 
 fn parse_segment(name: &str) -> Option<u64> {
@@ -210,14 +279,41 @@ pub async fn replay_segment<D: Disk>(
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
+    let (summary, walked) = visit_segment(disk, segment, visit).await?;
+    let Some(walked) = walked else { return Ok(summary) };
+    if !walked.rot.is_empty() {
+        return Err(ReplayError::Rot { segment: segment.segment, rot: walked.rot, summary });
+    }
+    // Only saves the next start some work.
+    if let Err(error) = walk::leave_keys(disk, segment, &segment.header, &walked).await {
+        tracing::warn!(%error, segment = segment.segment, "the keys of a log segment were not kept");
+    }
+    Ok(summary)
+}
+
+/// As [`replay_segment`], but leaves nothing behind, stops at what is not whole, and may be used on a segment that is
+/// being written.
+///
+/// # Errors
+/// [`ReplayError::Io`].
+pub(crate) async fn read_segment<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    visit: &mut dyn FnMut(ReplayedRecord<'_>),
+) -> Result<SegmentSummary, ReplayError> {
+    Ok(visit_segment(disk, segment, visit).await?.0)
+}
+
+/// Visits the records, and says what a walk has found if one was needed.
+async fn visit_segment<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    visit: &mut dyn FnMut(ReplayedRecord<'_>),
+) -> Result<(SegmentSummary, Option<Walked>), ReplayError> {
     let error = ReplayError::io(segment.segment);
     let file = disk.open(&segment.path, READ).await.map_err(error)?;
     let mut reader = Reader::new(file, segment.length);
-    let block = reader.get(0, BLOCK).await.map_err(error)?;
-    let header = SegmentHeader::decode(block)
-        .filter(|header| header.segment == segment.segment)
-        .ok_or(ReplayError::Header { segment: segment.segment })?;
-
+    let header = segment.header;
     let keys = read_footer(&mut reader, &header).await.map_err(error)?;
     let mut found = keys.map(|keys| (Origin::Footer, keys));
     if found.is_none() {
@@ -225,18 +321,22 @@ pub async fn replay_segment<D: Disk>(
         found = keys.map(|keys| (Origin::Keys, keys));
     }
     if let Some((origin, (seal, keys))) = found {
-        let records = visit_keys(&header, &keys, visit);
-        return Ok(SegmentSummary {
+        let summary = SegmentSummary {
             segment: segment.segment,
             log: segment.log,
-            records,
+            records: visit_keys(&header, &keys, visit),
             last_batch: seal.batch,
             end: seal.offset,
             origin,
-        });
+        };
+        return Ok((summary, None));
     }
     reader.walk();
-    let walked = walk::frames(&mut reader, segment, &header, visit).await.map_err(error)?;
+    let mut each = |frame: &FrameHeader, bytes: &[u8]| {
+        let table = bytes.get(FRAME_HEADER..FRAME_HEADER + frame.table_length as usize);
+        visit_table(frame.segment, frame.offset, table.unwrap_or_default(), visit)
+    };
+    let walked = walk::frames(&mut reader, segment, &header, &mut each).await.map_err(error)?;
     let summary = SegmentSummary {
         segment: segment.segment,
         log: segment.log,
@@ -245,19 +345,11 @@ pub async fn replay_segment<D: Disk>(
         end: walked.end,
         origin: Origin::Frames,
     };
-    if !walked.rot.is_empty() {
-        return Err(ReplayError::Rot { segment: segment.segment, rot: walked.rot, summary });
-    }
-    drop(reader);
-    // Only saves the next start some work.
-    if let Err(error) = walk::leave_keys(disk, segment, &header, &walked).await {
-        tracing::warn!(%error, segment = segment.segment, "the keys of a log segment were not kept");
-    }
-    Ok(summary)
+    Ok((summary, Some(walked)))
 }
 
 /// The Seal frame that the trailer points to, and its keys; `None` if either is not there or not whole.
-async fn read_footer<F: DiskFile>(
+pub(super) async fn read_footer<F: DiskFile>(
     reader: &mut Reader<F>,
     segment: &SegmentHeader,
 ) -> io::Result<Option<(FrameHeader, Vec<u8>)>> {
@@ -272,7 +364,7 @@ async fn read_footer<F: DiskFile>(
 }
 
 /// The keys that an earlier recovery left; `None` if there are none or they are not whole.
-async fn read_keys<D: Disk>(
+pub(super) async fn read_keys<D: Disk>(
     disk: &D,
     segment: &SegmentRef,
     header: &SegmentHeader,

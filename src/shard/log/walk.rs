@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::ReplayedRecord;
+use super::LogId;
 use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader};
 use super::reader::Reader;
-use super::replay::{READ, Rot, SegmentRef, visit_table};
+use super::replay::{READ, Rot, SegmentRef};
 use crate::io::buffer::AlignedBuffer;
 use crate::io::{Disk, DiskFile, OpenOptions};
 
@@ -20,6 +20,8 @@ pub(super) struct Walked {
     keys: Vec<u8>,
     /// Everything behind the end is zero.
     tail_is_zero: bool,
+    /// The walk ended at a Seal frame.
+    pub(super) sealed: bool,
 }
 
 /// A frame's payload, if the frame is whole.
@@ -59,12 +61,12 @@ enum Met {
     Nothing,
 }
 
-/// Visits the records of every whole frame, and tells a torn tail from rot.
+/// Shows every whole Batch frame to `each`, which counts its records, and tells a torn tail from rot.
 pub(super) async fn frames<F: DiskFile>(
     reader: &mut Reader<F>,
     segment: &SegmentRef,
     header: &SegmentHeader,
-    visit: &mut dyn FnMut(ReplayedRecord<'_>),
+    each: &mut dyn FnMut(&FrameHeader, &[u8]) -> u64,
 ) -> io::Result<Walked> {
     let begins_log = header.position == 0;
     let mut expected = Expected {
@@ -80,19 +82,23 @@ pub(super) async fn frames<F: DiskFile>(
         last_crc: header.previous_crc,
         keys: Vec::new(),
         tail_is_zero: false,
+        sealed: false,
     };
     loop {
         if segment.end.is_some_and(|end| expected.offset >= end.offset) {
             break;
         }
         match meet(reader, header, &expected).await? {
-            Met::Seal => break,
+            Met::Seal => {
+                walked.sealed = true;
+                break;
+            }
             Met::Frame { header: frame, crc } => {
                 let bytes = reader.get(u64::from(frame.offset), frame.frame_length()).await?;
                 let table = FRAME_HEADER..FRAME_HEADER + frame.table_length as usize;
                 let table = bytes.get(table).unwrap_or_default();
                 if frame.kind == FrameType::Batch {
-                    walked.records += visit_table(frame.segment, frame.offset, table, visit);
+                    walked.records += each(&frame, bytes);
                 }
                 format::encode_keys(&frame, crc, table, &mut walked.keys);
                 walked.last_batch = frame.batch;
@@ -190,7 +196,45 @@ async fn look_behind<F: DiskFile>(
     Ok(Behind { found: None, all_zero })
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
+/// The header of a segment whose both copies are damaged, as far as its first whole frame tells it; `None` if
+/// there is no such frame. Of the log it knows the start, and whether the segment begins it; else the core is none
+/// and the position the last.
+pub(super) async fn make_header<F: DiskFile>(
+    reader: &mut Reader<F>,
+    segment: u64,
+    salt: u64,
+) -> io::Result<Option<SegmentHeader>> {
+    let mut at = BLOCK as u64;
+    while at < reader.length() {
+        let block = reader.get(at, BLOCK).await?;
+        let Some(epoch) = block.get(16..).and_then(|bytes| bytes.first_chunk()) else { break };
+        let mut header = SegmentHeader {
+            segment,
+            log: LogId { start: u32::from_le_bytes(*epoch), core: u16::MAX },
+            position: u32::MAX,
+            previous_segment: 0,
+            first_batch: 1,
+            previous_crc: 0,
+            salt,
+        };
+        if let Some((frame, _)) = FrameHeader::decode(block, &header, offset_u32(at)) {
+            let is_first = at == BLOCK as u64;
+            if is_first && frame.kind == FrameType::Start {
+                header.position = 0;
+            } else {
+                // Of what stood before a later frame it is only known that there was something.
+                let lost = u64::from(!is_first && frame.kind != FrameType::Seal);
+                header.first_batch = frame.batch.saturating_sub(lost).max(1);
+                header.previous_crc = frame.previous_crc;
+            }
+            return Ok(Some(header));
+        }
+        at += BLOCK as u64;
+    }
+    Ok(None)
+}
+
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
     static ZEROS: [u8; BLOCK] = [0; BLOCK];
     bytes.chunks(BLOCK).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }

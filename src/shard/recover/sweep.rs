@@ -57,7 +57,7 @@ pub(super) async fn sweep<D: Disk>(
         };
         if !dead || keep {
             if let data::FileName::Segment(id) = name {
-                shared.segments.adopt_data(id, keep);
+                shared.segments.adopt_data(id, entry.length, keep);
             }
             continue;
         }

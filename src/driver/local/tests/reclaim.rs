@@ -11,7 +11,7 @@ fn log_bytes(path: &Path) -> u64 {
     entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len())).sum()
 }
 
-fn long_metadata() -> Metadata {
+pub(super) fn long_metadata() -> Metadata {
     let mut builder = MetadataBuilder::default();
     assert!(builder.push(MetadataField::User("long"), &"v".repeat(2000)));
     builder.finish()

@@ -1,0 +1,283 @@
+//! Looks at every byte of a data folder at rest: superblock, log, extents, own files, and whether all of them are
+//! referred to. Changes nothing, unless it is told to note what is damaged.
+//!
+//! It stands on the logs alone, for they are the truth; of each key it keeps some 50 bytes in memory.
+
+mod bytes;
+mod survey;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use self::survey::{Owner, Survey};
+use super::integrity::{Integrity, Progress};
+use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments};
+use super::log::salt_of;
+use super::log::verify::{Flaw, FlawKind, verify_segment};
+use super::volume::{Inspected, VolumeError};
+use crate::io::{Clock, Disk};
+
+/// Why a folder could not be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It is in use, is none, or has no superblock that can be believed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// It cannot be read.
+    #[error("the data folder cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<ReplayError> for CheckError {
+    fn from(error: ReplayError) -> Self {
+        Self::Io(io::Error::other(error.to_string()))
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Stored bytes are not what was written.
+    Damaged,
+    /// Nothing refers to it: the next start removes it, or it is not ours.
+    Unreferenced,
+    /// Of no consequence, but worth knowing.
+    Note,
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, by its path in the data folder.
+    pub file: String,
+    /// What is wrong, and where.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Damaged => "damaged",
+            Severity::Unreferenced => "unreferenced",
+            Severity::Note => "note",
+        };
+        write!(f, "{severity}: {}: {}", self.file, self.what)
+    }
+}
+
+/// What was looked at, and how much of it is bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Log segments.
+    pub log_segments: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Records in these.
+    pub records: u64,
+    /// Extents that are referred to.
+    pub extents: u64,
+    /// Files of one artifact each that are referred to.
+    pub own_files: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// Findings of damage.
+    pub damaged: u64,
+    /// Findings of what nothing refers to.
+    pub unreferenced: u64,
+    /// Artifacts and parts that are noted as damaged, where that was asked for.
+    pub noted: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log_segments, frames, records, extents, own_files, bytes, .. } = self;
+        let Self { damaged, unreferenced, noted, .. } = self;
+        write!(
+            f,
+            "{log_segments} log segments with {frames} frames and {records} records, {extents} extents and \
+             {own_files} own files with {bytes} bytes: {damaged} damaged, {unreferenced} unreferenced"
+        )?;
+        if *noted > 0 { write!(f, ", {noted} noted") } else { Ok(()) }
+    }
+}
+
+/// A check under way.
+struct Check<'a, D: Disk> {
+    disk: &'a D,
+    folder: &'a Inspected,
+    say: &'a mut dyn FnMut(Finding),
+    summary: Summary,
+}
+
+/// Locks a data folder for a [`check`]. Blocks.
+///
+/// # Errors
+/// [`CheckError::Volume`], also while a server uses it.
+pub fn open(root: &Path) -> Result<AtRest, CheckError> {
+    Ok(AtRest(Inspected::open(root)?))
+}
+
+/// A data folder that no server uses.
+#[derive(Debug)]
+pub struct AtRest(Inspected);
+
+/// Checks a data folder and tells each finding to `say`. With `note` it leaves notes of damaged artifacts, so that
+/// reads of them fail at once; nothing else is ever changed.
+///
+/// # Errors
+/// [`CheckError`] if it could not be looked at as a whole.
+pub async fn check<D: Disk>(
+    disk: &D,
+    clock: &impl Clock,
+    folder: &AtRest,
+    note: bool,
+    say: &mut dyn FnMut(Finding),
+) -> Result<Summary, CheckError> {
+    let folder = &folder.0;
+    let mut check = Check { disk, folder, say, summary: Summary::default() };
+    for (file, number) in &folder.bad_copies {
+        check.find(Severity::Damaged, file, format!("copy {number} of the superblock"));
+    }
+    let salt = salt_of(folder.uuid);
+    let Listing { segments, lost } = find_segments(disk, &folder.layout, Some(salt)).await?;
+    for segment in lost {
+        let what = "no whole header and no whole frame: nothing of it can be read";
+        check.find(Severity::Damaged, &log_file(segment), what.into());
+    }
+    let mut survey = Survey::new();
+    for segment in &segments {
+        check.log_segment(segment, salt, &mut survey).await?;
+    }
+    check.log_folder(&segments).await?;
+    let claims = survey.live();
+    let bad = check.bytes(&claims).await?;
+    check.data_folder(&claims).await?;
+    let names = check.names(&segments, &survey, &bad).await?;
+    let notes = Integrity::default();
+    let progress = notes.load(disk, &folder.layout).await?;
+    for one in &bad {
+        let name = names.get(&one.claim.owner).map_or("something", String::as_str);
+        check.find(Severity::Damaged, &one.file, format!("{}: {name}", one.what));
+        if note && notes.note(one.claim.location, &one.blocks, clock.wall_ms()) {
+            check.summary.noted += 1;
+        }
+    }
+    if check.summary.noted > 0 {
+        let progress = Progress { began_ms: 0, next: 0, ..progress };
+        notes.save(disk, &folder.layout, progress).await?;
+    }
+    Ok(check.summary)
+}
+
+impl<D: Disk> Check<'_, D> {
+    fn find(&mut self, severity: Severity, file: &str, what: String) {
+        match severity {
+            Severity::Damaged => self.summary.damaged += 1,
+            Severity::Unreferenced => self.summary.unreferenced += 1,
+            Severity::Note => {}
+        }
+        (self.say)(Finding { severity, file: file.to_owned(), what });
+    }
+
+    async fn log_segment(
+        &mut self,
+        segment: &SegmentRef,
+        salt: u64,
+        survey: &mut Survey,
+    ) -> Result<(), CheckError> {
+        let mut wrong = Vec::new();
+        let mut visit = |record: super::log::ReplayedRecord<'_>, body: &[u8]| {
+            let place = record.place;
+            if let Err(what) = survey.add(record, body) {
+                wrong.push((place.offset, what));
+            }
+        };
+        let found = verify_segment(self.disk, segment, &mut visit).await?;
+        self.summary.log_segments += 1;
+        self.summary.frames += found.frames;
+        self.summary.records += found.records;
+        let file = log_file(segment.segment);
+        if segment.header.salt != salt {
+            self.find(Severity::Damaged, &file, "it belongs to another data folder".into());
+        }
+        for (offset, what) in wrong {
+            self.find(Severity::Damaged, &file, format!("offset {offset}: {what}"));
+        }
+        for Flaw { offset, kind } in found.flaws {
+            let what = match kind {
+                FlawKind::Frames { batch } => format!("committed frames, the first batch {batch}"),
+                FlawKind::Header => "the header; its frames are read all the same".into(),
+                FlawKind::Footer => "the footer; its frames are read instead".into(),
+                FlawKind::Keys => "the keys beside it; its frames are read instead".into(),
+                FlawKind::Padding => "padding that is not zero; nobody reads it".into(),
+            };
+            self.find(Severity::Damaged, &file, format!("offset {offset}: {what}"));
+        }
+        if !found.sealed && segment.end.is_none() {
+            let what = format!("not sealed; it ends at offset {}, as after a crash", found.end);
+            self.find(Severity::Note, &file, what);
+        }
+        Ok(())
+    }
+
+    /// Files of the log's folder that belong to no segment.
+    async fn log_folder(&mut self, segments: &[SegmentRef]) -> Result<(), CheckError> {
+        let mut entries = self.disk.list_directory(&self.folder.layout.log()).await?;
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        for entry in entries {
+            let (stem, kind) = entry.name.split_once('.').unwrap_or((&entry.name, ""));
+            let id = u64::from_str_radix(stem, 16).ok().filter(|_| stem.len() == 16);
+            let known = id.is_some_and(|id| segments.iter().any(|segment| segment.segment == id));
+            let file = format!("log/{}", entry.name);
+            match (id, kind) {
+                (Some(_), "log" | "keys") if known => {}
+                // Read and found lost, or written ahead and never used.
+                (Some(_), "log") => {
+                    self.find(Severity::Note, &file, "no part of any log".into());
+                }
+                (Some(_), "keys") => {
+                    self.find(Severity::Unreferenced, &file, "its log segment is gone".into());
+                }
+                _ => self.find(Severity::Unreferenced, &file, "none of ours".into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of those whose bytes are damaged.
+    async fn names(
+        &mut self,
+        segments: &[SegmentRef],
+        survey: &Survey,
+        bad: &[bytes::Bad],
+    ) -> Result<HashMap<Owner, String>, CheckError> {
+        let mut names: HashMap<Owner, String> =
+            bad.iter().map(|one| (one.claim.owner, String::new())).collect();
+        if names.is_empty() {
+            return Ok(names);
+        }
+        for segment in segments {
+            let mut visit = |record: super::log::ReplayedRecord<'_>, _: &[u8]| {
+                let Some((stem, _)) = super::record::decode_meta(record.meta) else { return };
+                if let Some(name) = names.get_mut(&survey.owner(record.shard, stem))
+                    && name.is_empty()
+                {
+                    *name = survey.name(record.shard, stem);
+                }
+            };
+            verify_segment(self.disk, segment, &mut visit).await?;
+        }
+        Ok(names)
+    }
+}
+
+fn log_file(segment: u64) -> String {
+    format!("log/{segment:016x}.log")
+}
+
+#[cfg(test)]
+mod tests;

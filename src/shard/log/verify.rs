@@ -1,0 +1,174 @@
+//! Looks at every byte of a segment: for the check of a folder at rest, and for the scrub.
+
+use std::io;
+
+use super::format::{
+    self, BLOCK, FRAME_HEADER, FrameHeader, SegmentHeader, Trailer, decode_record,
+};
+use super::reader::Reader;
+use super::replay::{READ, SegmentRef, read_footer, read_keys};
+use super::{Place, ReplayedRecord, walk};
+use crate::io::Disk;
+
+/// What is wrong in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    /// Offset in the segment's file, or in that of its keys.
+    pub(crate) offset: u64,
+    pub(crate) kind: FlawKind,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlawKind {
+    /// Committed frames from this batch on cannot be read.
+    Frames { batch: u64 },
+    /// A copy of the header differs from what it must be; another copy or the frames tell what it said.
+    Header,
+    /// The footer cannot be read; the frames tell what it said.
+    Footer,
+    /// The keys beside the segment cannot be read; the frames tell what they said.
+    Keys,
+    /// Bytes that nobody reads are not zero.
+    Padding,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) records: u64,
+    pub(crate) frames: u64,
+    /// Offset of the first byte after the last frame.
+    pub(crate) end: u32,
+    pub(crate) sealed: bool,
+    pub(crate) flaws: Vec<Flaw>,
+}
+
+/// Reads a segment frame by frame, whether or not it is sealed, and shows each record with its body.
+///
+/// # Errors
+/// If the file cannot be opened or read at all.
+pub(crate) async fn verify_segment<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    visit: &mut dyn FnMut(ReplayedRecord<'_>, &[u8]),
+) -> io::Result<Verified> {
+    let file = disk.open(&segment.path, READ).await?;
+    let mut reader = Reader::new(file, segment.length);
+    let header = segment.header;
+    let mut found = Verified::default();
+    if !segment.header_damaged {
+        let block = reader.get(0, BLOCK).await?;
+        found.flaws.extend(header_flaw(block, &header));
+    } else {
+        found.flaws.push(Flaw { offset: 0, kind: FlawKind::Header });
+    }
+    reader.walk();
+    let mut flaws = Vec::new();
+    let mut frames = 0;
+    let mut each = |frame: &FrameHeader, bytes: &[u8]| {
+        frames += 1;
+        let payload_end = FRAME_HEADER + frame.payload_length as usize;
+        if !bytes.get(payload_end..).is_some_and(walk::is_zero) {
+            let offset = u64::from(frame.offset) + payload_end as u64;
+            flaws.push(Flaw { offset, kind: FlawKind::Padding });
+        }
+        visit_bodies(frame, bytes, visit)
+    };
+    let walked = walk::frames(&mut reader, segment, &header, &mut each).await?;
+    found.frames = frames;
+    found.flaws.append(&mut flaws);
+    found.records = walked.records;
+    found.end = walked.end;
+    found.sealed = walked.sealed;
+    let rot = walked.rot.iter().map(|rot| Flaw {
+        offset: u64::from(rot.offset),
+        kind: FlawKind::Frames { batch: rot.batch },
+    });
+    found.flaws.extend(rot);
+    if found.flaws.iter().all(|flaw| !matches!(flaw.kind, FlawKind::Frames { .. })) {
+        look_at_footer(disk, segment, &mut reader, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// Where the header block differs from what its whole copy says.
+fn header_flaw(block: &[u8], header: &SegmentHeader) -> Option<Flaw> {
+    let mut expected = [0; BLOCK];
+    header.encode(&mut expected);
+    let differs = block.iter().zip(&expected).position(|(found, wanted)| found != wanted);
+    let missing = (block.len() < BLOCK).then_some(block.len());
+    let offset = differs.or(missing)? as u64;
+    Some(Flaw { offset, kind: FlawKind::Header })
+}
+
+/// The footer of a sealed segment, or the keys beside one that is not.
+async fn look_at_footer<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    reader: &mut Reader<D::File>,
+    found: &mut Verified,
+) -> io::Result<()> {
+    let last = segment.length.saturating_sub(BLOCK as u64);
+    let footer = read_footer(reader, &segment.header).await?;
+    let block = reader.get(last - last % BLOCK as u64, BLOCK).await?;
+    let trailer = Trailer::decode(block, &segment.header);
+    match (&footer, trailer) {
+        (Some((seal, keys)), Some(trailer)) => {
+            let mut expected = [0; BLOCK];
+            trailer.encode(segment.header.salt, &mut expected);
+            if block != expected {
+                found.flaws.push(Flaw { offset: last, kind: FlawKind::Padding });
+            }
+            let begin = u64::from(seal.offset);
+            let used = FRAME_HEADER + keys.len();
+            let frame = reader.get(begin, seal.frame_length()).await?;
+            if !found.sealed || found.end != seal.offset {
+                found.flaws.push(Flaw { offset: begin, kind: FlawKind::Footer });
+            } else if !frame.get(used..).is_some_and(walk::is_zero) {
+                let offset = begin + used as u64;
+                found.flaws.push(Flaw { offset, kind: FlawKind::Padding });
+            }
+        }
+        (None, trailer) if found.sealed || trailer.is_some() => {
+            found.flaws.push(Flaw { offset: u64::from(found.end), kind: FlawKind::Footer });
+        }
+        _ => {
+            let keys = segment.path.with_extension("keys");
+            let there = match disk.open(&keys, READ).await {
+                Ok(_) => true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+            if there && read_keys(disk, segment, &segment.header).await?.is_none() {
+                found.flaws.push(Flaw { offset: 0, kind: FlawKind::Keys });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Visits the records of a whole frame with their bodies; returns how many.
+fn visit_bodies(
+    frame: &FrameHeader,
+    bytes: &[u8],
+    visit: &mut dyn FnMut(ReplayedRecord<'_>, &[u8]),
+) -> u64 {
+    let mut body_at = FRAME_HEADER + frame.table_length as usize;
+    let mut rest = bytes.get(FRAME_HEADER..body_at).unwrap_or_default();
+    let mut records = 0;
+    while let Some(record) = decode_record(&mut rest) {
+        let body = bytes.get(body_at..body_at + record.body_length as usize).unwrap_or_default();
+        let lead = u32::try_from(body_at).unwrap_or(u32::MAX);
+        let place = Place {
+            segment: frame.segment,
+            offset: frame.offset.saturating_add(lead),
+            length: record.body_length,
+        };
+        let format::TableRecord { shard, kind, sequence, meta, .. } = record;
+        visit(ReplayedRecord { shard, kind, sequence, meta, place }, body);
+        body_at += record.body_length as usize;
+        records += 1;
+    }
+    records
+}
