@@ -333,7 +333,9 @@ impl<D: Disk> Segments<D> {
         let path = layout.segment_path(segment);
         let recycle = {
             let state = self.state.borrow();
-            !state.closed && state.recycled.len() + state.spares.len() < SPARES + RECYCLED_MAX
+            // What is being prepared will be a spare.
+            let kept = state.recycled.len() + state.spares.len() + usize::from(state.busy);
+            !state.closed && kept < SPARES + RECYCLED_MAX
         };
         let options = OpenOptions { direct: true, ..OpenOptions::default() };
         let whole = recycle
