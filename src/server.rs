@@ -290,7 +290,7 @@ impl Prepared {
             .map_err(|error| ServerError::Listen { address: config.listen, error })?;
         let admin = admin::bind(config.admin)?;
         let budget = Budget::new(config.memory_bytes);
-        let storage = Storage::open(&config.drivers, config.cores.len(), &budget)?;
+        let storage = Storage::open(&config.drivers, config.cores.len(), &budget, config.upkeep)?;
         Ok(Self { backend, address, listeners, admin, budget, storage })
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct File {
     pub(super) credentials: Vec<FileCredential>,
     /// By key, in the order of the file's table.
     pub(super) limits: FileLimits,
+    pub(super) upkeep: FileUpkeep,
 }
 
 /// A table under `[drivers]`.
@@ -81,6 +82,13 @@ pub(super) struct FileLimits {
     pub(super) connections: Option<Written>,
     pub(super) drain: Option<Written>,
     pub(super) body_bytes: Option<Written>,
+}
+
+/// The `[upkeep]` table.
+#[derive(Debug, Default)]
+pub(super) struct FileUpkeep {
+    pub(super) scrub: Option<Written>,
+    pub(super) uploads_expire: Option<Written>,
 }
 
 /// Reads a file.
@@ -151,6 +159,10 @@ impl Places<'_> {
             rules: raw.rules.into_iter().map(|rule| self.rule(rule)).collect(),
             credentials: raw.credentials.into_iter().map(|one| self.credential(one)).collect(),
             limits: self.limits(raw.limits),
+            upkeep: FileUpkeep {
+                scrub: self.maybe(raw.upkeep.scrub),
+                uploads_expire: self.maybe(raw.upkeep.uploads_expire),
+            },
         }
     }
 
@@ -216,6 +228,15 @@ struct RawFile {
     credentials: Vec<RawCredential>,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    upkeep: RawUpkeep,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUpkeep {
+    scrub: Option<Spanned<Scalar>>,
+    uploads_expire: Option<Spanned<Scalar>>,
 }
 
 #[derive(Deserialize)]

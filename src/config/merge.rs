@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{ConfigError, Origin};
-use super::file::{File, FileCredential, FileDriver, FileLimits, FileRule, Written};
-use super::{Config, ContainerRule, DriverConfig, DriverKind, Limits, value};
+use super::file::{File, FileCredential, FileDriver, FileLimits, FileRule, FileUpkeep, Written};
+use super::{Config, ContainerRule, DriverConfig, DriverKind, Limits, Upkeep, value};
 use crate::engine::tenant::Credential;
 use crate::model::{ETagHash, TenantId};
 
@@ -21,6 +21,10 @@ const CORES_MAX: usize = 256;
 const MEMORY_MIN: u64 = 16 << 20;
 /// Longest time that any limit may be.
 const TIME_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// Least and most of a period of upkeep.
+const UPKEEP_MIN: Duration = Duration::from_secs(60);
+const UPKEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// What was given on the command line, as it was written.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +109,7 @@ pub(super) fn merge(sources: Sources<'_>) -> Result<Config, ConfigError> {
         access_log: checked(&access_log, value::boolean)?,
         legacy_runtime: checked(&legacy_runtime, value::boolean)?,
         limits: limits(file.limits)?,
+        upkeep: upkeep(file.upkeep)?,
     })
 }
 
@@ -361,6 +366,24 @@ fn bounded(value: u64, min: u64, max: u64) -> Result<u64, String> {
     } else {
         Ok(value)
     }
+}
+
+fn upkeep(file: FileUpkeep) -> Result<Upkeep, ConfigError> {
+    let default = Upkeep::default();
+    let parse = |text: &str| match value::duration(text)? {
+        short if short < UPKEEP_MIN => Err(format!("`{text}` is less than 1m; use never or more")),
+        long if long > UPKEEP_MAX => Err(format!("`{text}` is more than 365d")),
+        time => Ok(Some(time)),
+    };
+    let time = |written: Option<Written>, default: Option<Duration>| match written {
+        None => Ok(default),
+        Some(never) if never.value == "never" => Ok(None),
+        Some(written) => checked(&written, parse),
+    };
+    Ok(Upkeep {
+        scrub: time(file.scrub, default.scrub)?,
+        uploads_expire: time(file.uploads_expire, default.uploads_expire)?,
+    })
 }
 
 fn limits(file: FileLimits) -> Result<Limits, ConfigError> {

@@ -51,6 +51,8 @@ pub struct Config {
     pub legacy_runtime: bool,
     /// Limits of a connection.
     pub limits: Limits,
+    /// What local drivers do in the background.
+    pub upkeep: Upkeep,
 }
 
 /// What it says in a few lines; secrets are left out.
@@ -120,6 +122,21 @@ pub struct ContainerRule {
     pub prefix: String,
     /// …are kept by the driver of this name.
     pub driver: String,
+}
+
+/// What local drivers do in the background, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Within which time everything that is stored is read and verified; `None` for never.
+    pub scrub: Option<Duration>,
+    /// After which time an upload that was not completed is aborted; `None` for never.
+    pub uploads_expire: Option<Duration>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { scrub: Some(Duration::from_secs(7 * 86_400)), uploads_expire: None }
+    }
 }
 
 /// Limits of a connection and of a request.

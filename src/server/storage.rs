@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::config::{DriverConfig, DriverKind};
-use crate::driver::local::{LocalDriver, LocalVolume};
+use crate::config::{DriverConfig, DriverKind, Upkeep};
+use crate::driver::local::{LocalDriver, LocalVolume, UpkeepOptions};
 use crate::driver::memory::MemoryDriver;
 use crate::engine::AnyDriver;
 use crate::io::budget::Budget;
@@ -34,12 +34,15 @@ impl Storage {
         configs: &[DriverConfig],
         cores: usize,
         budget: &Budget,
+        upkeep: Upkeep,
     ) -> Result<Self, ServerError> {
+        let Upkeep { scrub, uploads_expire } = upkeep;
+        let upkeep = UpkeepOptions { scrub, uploads_expire };
         let open = |config: &DriverConfig| -> Result<_, ServerError> {
             let opened = match &config.kind {
                 DriverKind::Memory => Opened::Memory(MemoryDriver::default()),
                 DriverKind::Local { path } => {
-                    Opened::Local(LocalVolume::open(path, cores, budget.clone())?)
+                    Opened::Local(LocalVolume::open_with(path, cores, budget.clone(), upkeep)?)
                 }
             };
             Ok((config.name.clone(), opened))

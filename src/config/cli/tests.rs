@@ -3,7 +3,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{ContainerRule, DriverConfig, DriverKind, Limits, SAMPLE};
+use crate::config::{ContainerRule, DriverConfig, DriverKind, Limits, SAMPLE, Upkeep};
 use crate::model::ETagHash;
 
 const AFFINITY: [usize; 4] = [0, 1, 2, 5];
@@ -57,6 +57,7 @@ fn assert_same(left: &Config, right: &Config) {
     assert_eq!(left.drivers, right.drivers);
     assert_eq!(left.rules, right.rules);
     assert_eq!(left.limits, right.limits);
+    assert_eq!(left.upkeep, right.upkeep);
 }
 
 #[test]
@@ -187,6 +188,16 @@ fn credentials_of_the_environment_replace_those_of_the_file() {
 }
 
 #[test]
+fn upkeep_is_read() {
+    let of = |text: &str| config_of(text, &[], &[]).upkeep;
+    assert_eq!(of(""), Upkeep::default());
+    let day = Duration::from_secs(86_400);
+    let set = of("[upkeep]\nscrub = 'never'\nuploads_expire = '1d'");
+    assert_eq!(set, Upkeep { scrub: None, uploads_expire: Some(day) });
+    assert_eq!(of("[upkeep]\nscrub = '30d'").scrub, Some(30 * day));
+}
+
+#[test]
 fn limits_are_read() {
     let text = "[limits]\nhead = '5s'\nconnections = 10\nbody_bytes = '1TiB'\nclient_rate = 0\nhead_bytes = 8192";
     let limits = config_of(text, &[], &[]).limits;
@@ -202,7 +213,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         format!("[[credentials]]\naccess_key_id = 'a-key'\nsecret_access_key = '12345678'\n{key}")
     };
     let cases: Vec<(String, &str)> = vec![
-        ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `etag`, `cores`, `memory`, `access_log`, `legacy_runtime`, `domains`, `drivers`, `rules`, `credentials`, `limits`"),
+        ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `etag`, `cores`, `memory`, `access_log`, `legacy_runtime`, `domains`, `drivers`, `rules`, `credentials`, `limits`, `upkeep`"),
         ("[limits]\nidle = '1s'\nhurry = 1".into(), "3: unknown field `hurry`, expected one of `head_bytes`, `headers`, `idle`, `head`, `body_idle`, `request`, `client_rate`, `connections`, `drain`, `body_bytes`"),
         ("\n[drivers.disk]\ntype = 'local'\npath = 'x'\nfsync = false".into(), "5: unknown field `fsync`, expected `type` or `path`"),
         ("[[rules]]\nprefix = 'a'\ndriver = 'default'\nregex = 1".into(), "4: unknown field `regex`, expected `prefix` or `driver`"),

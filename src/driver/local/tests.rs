@@ -1,6 +1,7 @@
 //! Tests of the local driver, on the real disk.
 
 mod empty;
+mod flips;
 mod integrity;
 mod reclaim;
 

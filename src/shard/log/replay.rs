@@ -333,6 +333,9 @@ async fn visit_segment<D: Disk>(
     }
     reader.walk();
     let mut each = |frame: &FrameHeader, bytes: &[u8]| {
+        if frame.kind != FrameType::Batch {
+            return 0;
+        }
         let table = bytes.get(FRAME_HEADER..FRAME_HEADER + frame.table_length as usize);
         visit_table(frame.segment, frame.offset, table.unwrap_or_default(), visit)
     };

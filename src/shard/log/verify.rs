@@ -3,7 +3,7 @@
 use std::io;
 
 use super::format::{
-    self, BLOCK, FRAME_HEADER, FrameHeader, SegmentHeader, Trailer, decode_record,
+    self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
 use super::reader::Reader;
 use super::replay::{READ, SegmentRef, read_footer, read_keys};
@@ -73,7 +73,7 @@ pub(crate) async fn verify_segment<D: Disk>(
             let offset = u64::from(frame.offset) + payload_end as u64;
             flaws.push(Flaw { offset, kind: FlawKind::Padding });
         }
-        visit_bodies(frame, bytes, visit)
+        if frame.kind == FrameType::Batch { visit_bodies(frame, bytes, visit) } else { 0 }
     };
     let walked = walk::frames(&mut reader, segment, &header, &mut each).await?;
     found.frames = frames;

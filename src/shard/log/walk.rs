@@ -61,7 +61,7 @@ enum Met {
     Nothing,
 }
 
-/// Shows every whole Batch frame to `each`, which counts its records, and tells a torn tail from rot.
+/// Shows every whole frame to `each`, which counts its records, and tells a torn tail from rot.
 pub(super) async fn frames<F: DiskFile>(
     reader: &mut Reader<F>,
     segment: &SegmentRef,
@@ -97,9 +97,7 @@ pub(super) async fn frames<F: DiskFile>(
                 let bytes = reader.get(u64::from(frame.offset), frame.frame_length()).await?;
                 let table = FRAME_HEADER..FRAME_HEADER + frame.table_length as usize;
                 let table = bytes.get(table).unwrap_or_default();
-                if frame.kind == FrameType::Batch {
-                    walked.records += each(&frame, bytes);
-                }
+                walked.records += each(&frame, bytes);
                 format::encode_keys(&frame, crc, table, &mut walked.keys);
                 walked.last_batch = frame.batch;
                 walked.last_crc = crc;
