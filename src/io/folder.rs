@@ -35,11 +35,7 @@ pub fn lock(path: &Path) -> io::Result<Option<FolderLock>> {
         .truncate(false)
         .mode(0o600)
         .open(path)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(FolderLock { _file: file })),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    hold(file)
 }
 
 /// As [`lock`], with a file that must exist and is not written to.
@@ -47,7 +43,10 @@ pub fn lock(path: &Path) -> io::Result<Option<FolderLock>> {
 /// # Errors
 /// As the kernel says.
 pub fn lock_existing(path: &Path) -> io::Result<Option<FolderLock>> {
-    let file = File::open(path)?;
+    hold(File::open(path)?)
+}
+
+fn hold(file: File) -> io::Result<Option<FolderLock>> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(FolderLock { _file: file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -55,15 +55,20 @@ impl ETag {
         Some(Self { hash: out, parts })
     }
 
-    /// Appends the text form, without quotation marks.
-    pub fn write_to(&self, out: &mut Vec<u8>) {
+    /// The hash in hexadecimal digits.
+    fn digits(&self) -> [u8; 32] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.hash) {
             pair[0] = DIGITS[usize::from(byte >> 4)];
             pair[1] = DIGITS[usize::from(byte & 15)];
         }
-        out.extend_from_slice(&text);
+        text
+    }
+
+    /// Appends the text form, without quotation marks.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.digits());
         if self.parts > 0 {
             out.push(b'-');
             out.extend_from_slice(itoa::Buffer::new().format(self.parts).as_bytes());
@@ -73,9 +78,7 @@ impl ETag {
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.hash {
-            write!(f, "{byte:02x}")?;
-        }
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())?;
         if self.parts > 0 {
             write!(f, "-{}", self.parts)?;
         }

@@ -46,6 +46,11 @@ pub(crate) fn block_count(size: u64) -> u64 {
     size.div_ceil(BLOCK as u64)
 }
 
+/// A number of bytes, blocks or pages that fit the address space, or the most that do.
+pub(crate) fn in_memory(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 /// Bytes of the data with its padding: where the table begins.
 pub(crate) fn data_length(size: u64) -> u64 {
     size.next_multiple_of(ALIGNMENT as u64)

@@ -4,7 +4,8 @@ use std::io;
 use std::ops::Range;
 
 use super::extent::{
-    BLOCK, PAGE, PAGE_ENTRIES, block_count, block_crc, data_length, decode_page, page_count,
+    BLOCK, PAGE, PAGE_ENTRIES, block_count, block_crc, data_length, decode_page, in_memory,
+    page_count,
 };
 use crate::io::DiskFile;
 use crate::io::buffer::AlignedBuffer;
@@ -134,10 +135,6 @@ async fn read<F: DiskFile>(
         if read == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     });
     (whole, buffer)
-}
-
-fn in_memory(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

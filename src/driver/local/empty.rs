@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 
 use super::Core;
 use super::pace::Pace;
-use super::records::{Live, Records, has_bytes};
+use super::records::{Live, Records, has_bytes, logs};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::pool::PooledBuffer;
@@ -25,12 +25,11 @@ use crate::runtime;
 use crate::shard::commit::{Answer, Moved, Relocation, Request};
 use crate::shard::data::{self, FileName};
 use crate::shard::extent::{
-    BLOCK, PAGE, block_count, block_crc, data_length, decode_page, encode_table, page_count,
+    BLOCK, PAGE, block_count, block_crc, data_length, decode_page, encode_table, in_memory,
+    page_count,
 };
 use crate::shard::index::parts;
 use crate::shard::index::value::{self, Artifact, Content, Location};
-use crate::shard::log::replay::find_segments;
-use crate::shard::log::salt_of;
 use crate::shard::shared::WriteState;
 use crate::shard::verify::{Extent, PIECE};
 
@@ -83,9 +82,7 @@ async fn empty<D: Disk, C: Clock>(
     let (written, live) = core.shared.segments.data_bytes();
     let rate = ((written - live.min(written)) / GONE_AFTER).clamp(RATE.0, RATE.1);
     let pace = Pace::new(core, rate);
-    let salt = salt_of(core.shared.volume.uuid());
-    let listing = find_segments(&core.disk, core.shared.volume.layout(), Some(salt)).await;
-    let logs = listing.map_err(|error| std::io::Error::other(error.to_string()))?.segments;
+    let logs = logs(core).await?;
     let mut moved = 0;
     let wanted = |artifact: &Artifact<'_>| match artifact.content {
         Content::Whole(Location::Extent { segment, .. }) => segments.contains(&segment),
@@ -117,11 +114,7 @@ async fn move_one<D: Disk, C: Clock>(
 ) -> Result<u64, DriverError> {
     let ctx = Context::internal(TenantId::DEFAULT);
     let _pin = core.pins.pin();
-    let map = core.shared.index.shard(live.shard);
-    let found = map.get(&live.stem, |sequence, entry| {
-        (sequence == live.sequence).then(|| (entry.place, entry.value.to_vec()))
-    });
-    let Some((place, mut value)) = found.flatten() else { return Ok(0) };
+    let Some((place, mut value)) = live.entry(core) else { return Ok(0) };
     let artifact = Artifact::decode(live.shard, live.sequence, place, &value);
     let Artifact { content, size, .. } = artifact.ok_or(DriverError::Corrupt)?;
     let (moved, body) = match content {
@@ -264,8 +257,4 @@ async fn write<F: DiskFile>(
         sink.failed();
     }
     Ok(written?)
-}
-
-fn in_memory(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

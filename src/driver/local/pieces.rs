@@ -23,7 +23,7 @@ use crate::io::pool::PooledBuffer;
 use crate::io::{Clock, Disk, DiskFile, residency};
 use crate::model::ByteRange;
 use crate::shard::extent::{
-    BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, page_count,
+    BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, in_memory, page_count,
 };
 use crate::shard::index::value::Location;
 
@@ -238,9 +238,4 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
             && blocks.all(|(block, crc)| block_crc(self.extent.id, block) == *crc);
         if verified { Ok(()) } else { Err(DriverError::Corrupt) }
     }
-}
-
-/// A number of bytes or pages that are in memory, or are to be.
-fn in_memory(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -9,8 +9,8 @@ use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
 use crate::shard::index::key::{KeyBytes, Keyspace};
 use crate::shard::index::value::Artifact;
-use crate::shard::log::ReplayedRecord;
-use crate::shard::log::replay::{SegmentRef, read_segment};
+use crate::shard::log::replay::{SegmentRef, find_segments, read_segment};
+use crate::shard::log::{Place, ReplayedRecord, salt_of};
 use crate::shard::record::decode_meta;
 
 /// Most records that are held at once. The keys of a segment with more are read again for each lot.
@@ -21,6 +21,37 @@ pub(super) struct Live {
     pub(super) shard: u8,
     pub(super) stem: KeyBytes,
     pub(super) sequence: u64,
+}
+
+impl Live {
+    /// A record of a log, if it is current.
+    pub(super) fn of<D: Disk, C: Clock>(
+        core: &Core<D, C>,
+        record: &ReplayedRecord<'_>,
+    ) -> Option<Self> {
+        let (stem, _) = decode_meta(record.meta)?;
+        let (shard, sequence) = (record.shard, record.sequence);
+        let current = core.shared.index.shard(shard).get(stem, |sequence, _| sequence);
+        (current == Some(sequence)).then(|| Self { shard, stem: stem.into(), sequence })
+    }
+
+    /// The place of its body and its value, if it is current still.
+    pub(super) fn entry<D: Disk, C: Clock>(&self, core: &Core<D, C>) -> Option<(Place, Vec<u8>)> {
+        let map = core.shared.index.shard(self.shard);
+        let found = map.get(&self.stem, |sequence, entry| {
+            (sequence == self.sequence).then(|| (entry.place, entry.value.to_vec()))
+        });
+        found.flatten()
+    }
+}
+
+/// All log segments, also those that are being written.
+pub(super) async fn logs<D: Disk, C: Clock>(
+    core: &Core<D, C>,
+) -> Result<Vec<SegmentRef>, DriverError> {
+    let salt = salt_of(core.shared.volume.uuid());
+    let listing = find_segments(&core.disk, core.shared.volume.layout(), Some(salt)).await;
+    Ok(listing.map_err(|error| io::Error::other(error.to_string()))?.segments)
 }
 
 /// Yields the current records of a segment, which may still be written to.
@@ -56,14 +87,8 @@ impl<'a> Records<'a> {
                 return;
             }
             self.seen = met;
-            if wanted(&record)
-                && let Some((stem, _)) = decode_meta(record.meta)
-            {
-                let map = core.shared.index.shard(record.shard);
-                if map.get(stem, |sequence, _| sequence) == Some(record.sequence) {
-                    let (shard, sequence) = (record.shard, record.sequence);
-                    lot.push(Live { shard, stem: stem.into(), sequence });
-                }
+            if wanted(&record) {
+                lot.extend(Live::of(core, &record));
             }
         };
         match read_segment(&core.disk, self.segment, &mut visit).await {

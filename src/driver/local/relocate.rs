@@ -8,27 +8,20 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::Core;
+use super::records::Live;
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
 use crate::model::TenantId;
 use crate::shard::commit::{Relocation, Request};
 use crate::shard::extent::block_crc;
-use crate::shard::index::key::{KeyBytes, Keyspace};
+use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location};
 use crate::shard::log::ReplayedRecord;
 use crate::shard::log::replay::{SegmentRef, list_segments, replay_segment};
-use crate::shard::record::decode_meta;
 
 /// Records that are moved at once.
 const MOVES_MAX: usize = 32;
-
-/// A record that was live when its segment was read.
-struct Live {
-    shard: u8,
-    stem: KeyBytes,
-    sequence: u64,
-}
 
 /// Writes the live records of a sealed segment again.
 ///
@@ -39,15 +32,7 @@ pub(super) async fn relocate<D: Disk, C: Clock>(
     segment: &SegmentRef,
 ) -> Result<(), DriverError> {
     let mut live = Vec::new();
-    let mut visit = |record: ReplayedRecord<'_>| {
-        if let Some((stem, _)) = decode_meta(record.meta) {
-            let map = core.shared.index.shard(record.shard);
-            if map.get(stem, |sequence, _| sequence) == Some(record.sequence) {
-                let (shard, sequence) = (record.shard, record.sequence);
-                live.push(Live { shard, stem: stem.into(), sequence });
-            }
-        }
-    };
+    let mut visit = |record: ReplayedRecord<'_>| live.extend(Live::of(core, &record));
     let replayed = replay_segment(&core.disk, segment, &mut visit).await;
     replayed.map_err(|error| std::io::Error::other(error.to_string()))?;
     for some in live.chunks(MOVES_MAX) {
@@ -72,11 +57,7 @@ async fn relocate_one<D: Disk, C: Clock>(
 ) -> Result<(), DriverError> {
     let ctx = Context::internal(TenantId::DEFAULT);
     let _pin = core.pins.pin();
-    let map = core.shared.index.shard(live.shard);
-    let found = map.get(&live.stem, |sequence, entry| {
-        (sequence == live.sequence).then(|| (entry.place, entry.value.to_vec()))
-    });
-    let Some((place, value)) = found.flatten() else { return Ok(()) };
+    let Some((place, value)) = live.entry(core) else { return Ok(()) };
     let body = core.read_log(&ctx, place).await?;
     let size = if is_keyspace(&live.stem, Keyspace::Artifact) {
         let artifact = Artifact::decode(live.shard, live.sequence, place, &value);

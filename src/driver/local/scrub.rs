@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::Core;
 use super::pace::Pace;
-use super::records::{Live, Records, has_bytes};
+use super::records::{Live, Records, has_bytes, logs};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk, OpenOptions};
@@ -23,9 +23,9 @@ use crate::shard::extent::{block_count, block_crc};
 use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location, Upload};
 use crate::shard::integrity::Progress;
-use crate::shard::log::replay::{SegmentRef, find_segments};
+use crate::shard::log::ReplayedRecord;
+use crate::shard::log::replay::SegmentRef;
 use crate::shard::log::verify::verify_segment;
-use crate::shard::log::{ReplayedRecord, salt_of};
 use crate::shard::record::decode_meta;
 use crate::shard::verify::{Damage, Extent, PIECE, verify};
 
@@ -260,12 +260,6 @@ fn is_old_upload(record: &ReplayedRecord<'_>, before_ms: i64) -> bool {
     let is_upload = stem.first() == Some(&(Keyspace::Upload as u8)) && !value.is_empty();
     is_upload
         && Upload::decode(record.place, value).is_some_and(|upload| upload.created_ms < before_ms)
-}
-
-async fn logs<D: Disk, C: Clock>(core: &Rc<Core<D, C>>) -> Result<Vec<SegmentRef>, DriverError> {
-    let salt = salt_of(core.shared.volume.uuid());
-    let listing = find_segments(&core.disk, core.shared.volume.layout(), Some(salt)).await;
-    Ok(listing.map_err(|error| io::Error::other(error.to_string()))?.segments)
 }
 
 /// Verifies the bytes of one place, twice before it is called damaged; whether something new was noted. The caller

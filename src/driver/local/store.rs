@@ -23,7 +23,7 @@ use crate::io::{Clock, Disk, DiskFile};
 use crate::model::Digests;
 use crate::shard::commit::{BodyContent, NewBody};
 use crate::shard::data::Sink;
-use crate::shard::extent::{BLOCK, block_crc, data_length, encode_table};
+use crate::shard::extent::{BLOCK, block_crc, data_length, encode_table, in_memory};
 
 /// Largest body that goes into the log.
 pub(super) const INLINE_MAX: u64 = 32 << 10;
@@ -386,9 +386,4 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         }
         self.outcome()
     }
-}
-
-/// A number of bytes that fit the address space, or the most that do.
-fn in_memory(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
