@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::context::Context;
 use crate::model::{
     ArtifactInfo, ByteRange, ContainerInfo, ContainerName, ContainerPage, ContainerQuery, ListPage,
-    ListQuery, PartInfo, PartPage, PartQuery, UploadId, UploadInfo, UploadPage, UploadQuery,
-    WriteReceipt,
+    ListQuery, PartInfo, PartPage, PartQuery, PartSpan, UploadId, UploadInfo, UploadPage,
+    UploadQuery, WriteReceipt,
 };
 
 use super::{
@@ -348,8 +348,8 @@ impl<O: OpenArtifact> OpenArtifact for FaultOpen<O> {
         self.inner.part_count()
     }
 
-    async fn part(&self, ctx: &Context, number: u16) -> Result<Option<ByteRange>, DriverError> {
-        self.faults.around(Call::Part, self.inner.part(ctx, number)).await
+    async fn parts(&self, ctx: &Context, query: PartQuery) -> Result<Vec<PartSpan>, DriverError> {
+        self.faults.around(Call::Part, self.inner.parts(ctx, query)).await
     }
 
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<Self::Reader, DriverError> {

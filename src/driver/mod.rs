@@ -23,7 +23,7 @@ use crate::context::{Context, Interrupted};
 use crate::model::{
     ArtifactInfo, ArtifactKey, ByteRange, ChecksumAlgorithm, ChecksumKind, CompletePart,
     ContainerInfo, ContainerName, ContainerPage, ContainerQuery, Digests, ETag, ListPage,
-    ListQuery, Metadata, PartInfo, PartPage, PartQuery, UploadId, UploadInfo, UploadPage,
+    ListQuery, Metadata, PartInfo, PartPage, PartQuery, PartSpan, UploadId, UploadInfo, UploadPage,
     UploadQuery, WriteCondition, WriteReceipt,
 };
 
@@ -137,13 +137,25 @@ pub trait OpenArtifact {
     /// Number of parts it was completed from; `None` if it was written in one piece.
     fn part_count(&self) -> Option<u16>;
 
-    /// The range and the size of part `number` (from 1). An artifact written in one piece has one part, all of it.
-    /// `Ok(None)` if it has no such part.
+    /// Some of its parts, numbered from 1 in the order of their bytes. An artifact written in one piece has one, all
+    /// of it.
+    fn parts(
+        &self,
+        ctx: &Context,
+        query: PartQuery,
+    ) -> impl Future<Output = Result<Vec<PartSpan>, DriverError>>;
+
+    /// The part of this number; `Ok(None)` if there is none.
     fn part(
         &self,
         ctx: &Context,
         number: u16,
-    ) -> impl Future<Output = Result<Option<ByteRange>, DriverError>>;
+    ) -> impl Future<Output = Result<Option<PartSpan>, DriverError>> {
+        async move {
+            let Some(after) = number.checked_sub(1) else { return Ok(None) };
+            Ok(self.parts(ctx, PartQuery { after, limit: 1 }).await?.pop())
+        }
+    }
 
     /// Starts reading `range`, which lies within the artifact.
     fn read(

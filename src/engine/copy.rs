@@ -305,7 +305,7 @@ mod tests {
 
     use super::*;
     use crate::driver::conformance::block_on;
-    use crate::model::{ArtifactInfo, TenantId};
+    use crate::model::{ArtifactInfo, PartQuery, PartSpan, TenantId};
 
     /// An artifact of these chunks.
     struct Chunks(VecDeque<Chunk>, ArtifactInfo);
@@ -334,8 +334,8 @@ mod tests {
             None
         }
 
-        async fn part(&self, _: &Context, _: u16) -> Result<Option<ByteRange>, DriverError> {
-            Ok(None)
+        async fn parts(&self, _: &Context, _: PartQuery) -> Result<Vec<PartSpan>, DriverError> {
+            Ok(Vec::new())
         }
 
         async fn read(self, _: &Context, _: ByteRange) -> Result<Self, DriverError> {

@@ -16,8 +16,8 @@ use crate::io::clock::SystemClock;
 use crate::io::uring::UringDisk;
 use crate::model::{
     ArtifactInfo, ByteRange, ContainerInfo, ContainerName, ContainerPage, ContainerQuery, ListPage,
-    ListQuery, PartInfo, PartPage, PartQuery, UploadId, UploadInfo, UploadPage, UploadQuery,
-    WriteReceipt,
+    ListQuery, PartInfo, PartPage, PartQuery, PartSpan, UploadId, UploadInfo, UploadPage,
+    UploadQuery, WriteReceipt,
 };
 
 /// A driver of any type. Clones act on the same data.
@@ -247,8 +247,8 @@ impl OpenArtifact for AnyOpen {
         each!(AnyOpen, self, open => open.part_count())
     }
 
-    async fn part(&self, ctx: &Context, number: u16) -> Result<Option<ByteRange>, DriverError> {
-        each!(AnyOpen, self, open => open.part(ctx, number).await)
+    async fn parts(&self, ctx: &Context, query: PartQuery) -> Result<Vec<PartSpan>, DriverError> {
+        each!(AnyOpen, self, open => open.parts(ctx, query).await)
     }
 
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<AnyReader, DriverError> {

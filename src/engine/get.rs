@@ -3,8 +3,8 @@
 use crate::context::Context;
 use crate::driver::{Driver, DriverError, OpenArtifact, Target};
 use crate::model::{
-    ArtifactInfo, ByteRange, ContainerName, ListPage, ListQuery, RangeRequest, ReadConditions,
-    ReadVerdict,
+    ArtifactInfo, ByteRange, Checksum, ContainerName, ListPage, ListQuery, PartQuery, PartSpan,
+    RangeRequest, ReadConditions, ReadVerdict,
 };
 
 use super::{AnyOpen, AnyReader, Engine, EngineError};
@@ -32,6 +32,8 @@ pub struct Opened<R> {
     pub partial: bool,
     /// Number of parts it was completed from.
     pub part_count: Option<u16>,
+    /// The checksum of what was selected: the artifact's if that is all of it, a part's own.
+    pub checksum: Option<Checksum>,
     /// Yields the selected bytes.
     pub reader: R,
 }
@@ -51,10 +53,10 @@ impl Engine {
         selection: Selection,
     ) -> Result<Opened<AnyReader>, EngineError> {
         let open = self.drivers.driver(target.container).open(ctx, target).await?;
-        let Opened { info, range, partial, part_count, reader: () } =
+        let Opened { info, range, partial, part_count, checksum, reader: () } =
             select(ctx, &open, conditions, selection).await?;
         let reader = open.read(ctx, range).await?;
-        Ok(Opened { info, range, partial, part_count, reader })
+        Ok(Opened { info, range, partial, part_count, checksum, reader })
     }
 
     /// As [`Engine::get`], without the bytes.
@@ -70,6 +72,27 @@ impl Engine {
     ) -> Result<Opened<()>, EngineError> {
         let open = self.drivers.driver(target.container).open(ctx, target).await?;
         select(ctx, &open, conditions, selection).await
+    }
+
+    /// As [`Engine::head`] of the whole, with some of the parts that it was completed from; none if
+    /// it was written in one piece.
+    ///
+    /// # Errors
+    /// Those of [`Engine::head`].
+    pub async fn head_parts(
+        &self,
+        ctx: &Context,
+        target: Target<'_>,
+        conditions: &ReadConditions,
+        query: PartQuery,
+    ) -> Result<(Opened<()>, Vec<PartSpan>), EngineError> {
+        let open = self.drivers.driver(target.container).open(ctx, target).await?;
+        let opened = select(ctx, &open, conditions, Selection::Whole).await?;
+        let parts = match opened.part_count {
+            Some(_) => open.parts(ctx, query).await?,
+            None => Vec::new(),
+        };
+        Ok((opened, parts))
     }
 
     /// Lists artifacts of a container.
@@ -100,12 +123,20 @@ async fn select(
         ReadVerdict::Failed => return Err(EngineError::PreconditionFailed),
     }
     let size = info.size;
+    let mut checksum = info.checksum;
     let range = match selection {
         Selection::Whole => ByteRange::whole(size),
         Selection::Range(range) => {
-            range.resolve(size).map_err(|_| EngineError::RangeNotSatisfiable { size })?
+            let range =
+                range.resolve(size).map_err(|_| EngineError::RangeNotSatisfiable { size })?;
+            checksum = checksum.filter(|_| range.length == size);
+            range
         }
-        Selection::Part(number) => open.part(ctx, number).await?.ok_or(EngineError::NoSuchPart)?,
+        Selection::Part(number) => {
+            let part = open.part(ctx, number).await?.ok_or(EngineError::NoSuchPart)?;
+            checksum = part.checksum;
+            part.range
+        }
     };
     if range.end() > size {
         return Err(DriverError::Corrupt.into());
@@ -115,6 +146,7 @@ async fn select(
         range,
         partial: selection != Selection::Whole,
         part_count: open.part_count(),
+        checksum,
         reader: (),
     })
 }

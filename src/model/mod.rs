@@ -19,8 +19,8 @@ pub use etag::{ETag, ETagHash};
 pub use listing::{ContainerPage, ContainerQuery, ListEntry, ListPage, ListQuery};
 pub use metadata::{Metadata, MetadataBuilder, MetadataField};
 pub use multipart::{
-    CompletePart, PartInfo, PartPage, PartQuery, UploadEntry, UploadId, UploadInfo, UploadPage,
-    UploadQuery,
+    CompletePart, PartInfo, PartPage, PartQuery, PartSpan, UploadEntry, UploadId, UploadInfo,
+    UploadPage, UploadQuery,
 };
 pub use name::{ArtifactKey, ContainerName, NameError, TenantId};
 pub use range::{ByteRange, RangeRequest, RangeUnsatisfiable};

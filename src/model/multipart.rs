@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Metadata};
+use super::{ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Metadata};
 
 /// Identifies an upload; unguessable, 32 lower-case hexadecimal digits on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,13 +66,39 @@ pub struct CompletePart {
     pub checksum: Option<Checksum>,
 }
 
-/// Which parts of an upload to list.
+/// Which parts of an upload or of a completed artifact to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartQuery {
     /// Only parts with a higher number.
     pub after: u16,
     /// At most this many.
     pub limit: usize,
+}
+
+/// A part of a completed artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSpan {
+    /// The bytes that it gave.
+    pub range: ByteRange,
+    /// Its own checksum, over these bytes.
+    pub checksum: Option<Checksum>,
+}
+
+impl PartSpan {
+    /// Those that `query` asks for of the parts with these sizes and checksums, which are
+    /// numbered from 1 in their order.
+    #[must_use]
+    pub fn select(
+        parts: impl Iterator<Item = (u64, Option<Checksum>)>,
+        query: PartQuery,
+    ) -> Vec<Self> {
+        let spans = parts.scan(0, |offset, (length, checksum)| {
+            let range = ByteRange { offset: *offset, length };
+            *offset = range.end();
+            Some(Self { range, checksum })
+        });
+        spans.skip(usize::from(query.after)).take(query.limit).collect()
+    }
 }
 
 /// One page of an upload's parts, by number.

@@ -2,7 +2,8 @@
 
 use crate::driver::{BodyError, Driver, DriverError, OpenArtifact, Reader, WriteSpec};
 use crate::model::{
-    ByteRange, ChecksumAlgorithm, Metadata, MetadataBuilder, MetadataField, WriteCondition,
+    ByteRange, ChecksumAlgorithm, Metadata, MetadataBuilder, MetadataField, PartSpan,
+    WriteCondition,
 };
 
 use super::{Bench, TestSource, append, drain, noise, refused};
@@ -76,7 +77,7 @@ async fn described<D: Driver>(
     );
     assert!(info.modified_ms > 0, "written after 1970");
     assert_eq!(open.part_count(), None, "{key} was written in one piece");
-    let whole = ByteRange::whole(info.size);
+    let whole = PartSpan { range: ByteRange::whole(info.size), checksum: info.checksum };
     assert_eq!(open.part(&bench.ctx, 1).await.expect("part 1"), Some(whole));
     assert_eq!(open.part(&bench.ctx, 2).await.expect("part 2"), None);
 }

@@ -5,7 +5,7 @@ use crate::driver::{
 };
 use crate::model::{
     ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, CompletePart, ETag, MetadataBuilder,
-    MetadataField, PartInfo, PartQuery, UploadId, WriteCondition, WriteReceipt,
+    MetadataField, PartInfo, PartQuery, PartSpan, UploadId, WriteCondition, WriteReceipt,
 };
 
 use super::source::{checksum_of, checksum_value, etag_of};
@@ -119,12 +119,19 @@ async fn from_beginning_to_end<D: Driver>(bench: &Bench<'_, D>) {
     let mut offset = 0;
     for (body, number) in bodies.iter().zip(1..) {
         let range = ByteRange { offset, length: body.len() as u64 };
-        assert_eq!(open.part(ctx, number).await.expect("part"), Some(range));
+        let checksum = parts[usize::from(number) - 1].checksum;
+        let span = PartSpan { range, checksum };
+        assert_eq!(open.part(ctx, number).await.expect("part"), Some(span));
         let read = bench.read("whole", range.offset, range.length).await;
         assert!(read == *body, "part {number} differs");
         offset = range.end();
     }
     assert_eq!(open.part(ctx, 5).await.expect("part"), None);
+    assert_eq!(open.part(ctx, 0).await.expect("part"), None);
+    let middle = open.parts(ctx, PartQuery { after: 1, limit: 2 }).await.expect("parts");
+    let lengths: Vec<_> = middle.iter().map(|part| part.range.length as usize).collect();
+    assert_eq!(lengths, [bodies[1].len(), bodies[2].len()]);
+    assert!(open.parts(ctx, PartQuery { after: 4, limit: 9 }).await.expect("parts").is_empty());
     bench.expect("whole", &whole).await;
     let (start, end) = (5 * MIB - 3, 10 * MIB + 4097 + 70_001);
     let read = bench.read("whole", start as u64, (end - start) as u64).await;
@@ -163,8 +170,8 @@ async fn many_parts<D: Driver>(bench: &Bench<'_, D>) {
     let open = bench.open("many").await;
     assert_eq!(open.part_count(), Some(300));
     let last = open.part(&bench.ctx, 300).await.expect("part").expect("the last part");
-    assert_eq!(last.end(), whole.len() as u64);
-    assert_eq!(last.length, body(300).len() as u64);
+    assert_eq!(last.range.end(), whole.len() as u64);
+    assert_eq!(last.range.length, body(300).len() as u64);
 }
 
 async fn replaced_and_unused_parts<D: Driver>(bench: &Bench<'_, D>) {

@@ -12,7 +12,7 @@ use super::{Core, files};
 use crate::context::Context;
 use crate::driver::{Chunk, DriverError, OpenArtifact, Reader, Target};
 use crate::io::{Clock, Disk, DiskFile};
-use crate::model::{ArtifactInfo, ByteRange, Metadata};
+use crate::model::{ArtifactInfo, ByteRange, Metadata, PartQuery, PartSpan};
 use crate::shard::data::{self, FileName};
 use crate::shard::extent::block_crc;
 use crate::shard::index::key;
@@ -160,7 +160,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
 }
 
 impl<D: Disk, C: Clock> LocalOpen<D, C> {
-    async fn parts(&self, ctx: &Context, list: PartList) -> Result<Rc<[Part]>, DriverError> {
+    async fn part_list(&self, ctx: &Context, list: PartList) -> Result<Rc<[Part]>, DriverError> {
         if let Some(parts) = &*self.parts.borrow() {
             return Ok(Rc::clone(parts));
         }
@@ -184,17 +184,18 @@ impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
         }
     }
 
-    async fn part(&self, ctx: &Context, number: u16) -> Result<Option<ByteRange>, DriverError> {
+    async fn parts(&self, ctx: &Context, query: PartQuery) -> Result<Vec<PartSpan>, DriverError> {
         self.core.check(ctx)?;
-        let Content::Composite(list) = self.content else {
-            return Ok((number == 1).then(|| ByteRange::whole(self.info.size)));
-        };
-        let parts = self.parts(ctx, list).await?;
-        let Some(at) = usize::from(number).checked_sub(1).filter(|at| *at < parts.len()) else {
-            return Ok(None);
-        };
-        let offset = parts[..at].iter().map(|part| part.size).sum();
-        Ok(Some(ByteRange { offset, length: parts[at].size }))
+        Ok(match self.content {
+            Content::Whole(_) => {
+                let whole = std::iter::once((self.info.size, self.info.checksum));
+                PartSpan::select(whole, query)
+            }
+            Content::Composite(list) => {
+                let parts = self.part_list(ctx, list).await?;
+                PartSpan::select(parts.iter().map(|part| (part.size, part.checksum)), query)
+            }
+        })
     }
 
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<Self::Reader, DriverError> {
@@ -204,7 +205,7 @@ impl<D: Disk, C: Clock> OpenArtifact for LocalOpen<D, C> {
             }
             Content::Composite(list) => {
                 self.core.check(ctx)?;
-                (None, spans(&self.parts(ctx, list).await?, range))
+                (None, spans(&self.part_list(ctx, list).await?, range))
             }
         };
         // What is known to be damaged is refused before the first byte, not in the middle.

@@ -579,7 +579,7 @@ fn an_upload_becomes_an_artifact_without_copying_and_survives() {
         assert!(get(driver, "whole").await.unwrap() == expected);
         let open = driver.open(&ctx(), target).await.unwrap();
         assert_eq!(open.part_count(), Some(3));
-        let third = open.part(&ctx(), 3).await.unwrap().unwrap();
+        let third = open.part(&ctx(), 3).await.unwrap().unwrap().range;
         assert_eq!((third.offset, third.length), ((9 * MIB + 100_000) as u64, 20));
         assert!(open.part(&ctx(), 4).await.unwrap().is_none());
         assert!(open.part(&ctx(), 0).await.unwrap().is_none());

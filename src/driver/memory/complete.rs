@@ -40,8 +40,8 @@ pub(super) fn assemble(
         metadata: upload.info.metadata.clone(),
         checksum,
     };
-    let part_sizes = parts.iter().map(|part| part.info.size).collect();
-    Ok(Artifact { info, body, completed: Some(Completed { upload: id, part_sizes }) })
+    let parts = parts.iter().map(|part| (part.info.size, part.info.checksum)).collect();
+    Ok(Artifact { info, body, completed: Some(Completed { upload: id, parts }) })
 }
 
 /// The stored parts that the completion names.

@@ -8,7 +8,6 @@ mod complete;
 mod listing;
 mod state;
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -18,8 +17,8 @@ use crate::io::Clock;
 use crate::io::clock::SystemClock;
 use crate::model::{
     ArtifactInfo, ByteRange, ContainerInfo, ContainerName, ContainerPage, ContainerQuery, ListPage,
-    ListQuery, PartInfo, PartPage, PartQuery, UploadId, UploadInfo, UploadPage, UploadQuery,
-    WriteReceipt,
+    ListQuery, PartInfo, PartPage, PartQuery, PartSpan, UploadId, UploadInfo, UploadPage,
+    UploadQuery, WriteReceipt,
 };
 
 use self::state::{Artifact, Container, Part, State, Upload, decide, receipt};
@@ -339,22 +338,17 @@ impl OpenArtifact for MemoryOpen {
 
     fn part_count(&self) -> Option<u16> {
         let completed = self.artifact.completed.as_ref()?;
-        u16::try_from(completed.part_sizes.len()).ok()
+        u16::try_from(completed.parts.len()).ok()
     }
 
-    async fn part(&self, ctx: &Context, number: u16) -> Result<Option<ByteRange>, DriverError> {
+    async fn parts(&self, ctx: &Context, query: PartQuery) -> Result<Vec<PartSpan>, DriverError> {
         alive(ctx, &*self.times)?;
-        let Some(completed) = &self.artifact.completed else {
-            return Ok((number == 1).then(|| ByteRange::whole(self.artifact.info.size)));
+        let whole = [(self.artifact.info.size, self.artifact.info.checksum)];
+        let parts = match &self.artifact.completed {
+            Some(completed) => &completed.parts[..],
+            None => &whole[..],
         };
-        let walked = completed.part_sizes.iter().zip(1..).try_fold(0, |offset, (size, at)| {
-            if at == number {
-                ControlFlow::Break(ByteRange { offset, length: *size })
-            } else {
-                ControlFlow::Continue(offset + size)
-            }
-        });
-        Ok(walked.break_value())
+        Ok(PartSpan::select(parts.iter().copied(), query))
     }
 
     async fn read(self, ctx: &Context, range: ByteRange) -> Result<MemoryReader, DriverError> {

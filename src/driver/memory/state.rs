@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::driver::DriverError;
 use crate::model::{
-    ArtifactInfo, ContainerInfo, ContainerName, PartInfo, TenantId, UploadId, UploadInfo,
+    ArtifactInfo, Checksum, ContainerInfo, ContainerName, PartInfo, TenantId, UploadId, UploadInfo,
     WriteCondition, WriteReceipt,
 };
 
@@ -39,7 +39,8 @@ pub(super) struct Artifact {
 #[derive(Debug)]
 pub(super) struct Completed {
     pub(super) upload: UploadId,
-    pub(super) part_sizes: Vec<u64>,
+    /// Size and checksum of each part, in order.
+    pub(super) parts: Vec<(u64, Option<Checksum>)>,
 }
 
 /// An upload in progress.

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::driver::{Completion, DriverError, Target};
 use crate::engine::EngineError;
 use crate::http::{Body, Headers, RequestHead};
-use crate::model::{CompletePart, ETag};
+use crate::model::{ChecksumAlgorithm, ChecksumKind, CompletePart, ETag};
 use crate::s3::call::{Answer, Call, PART_NUMBER_MAX};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::{checksum, condition, invalid, single};
@@ -26,21 +26,23 @@ pub(crate) async fn serve<B: Body>(
     let target = Target { container: &bucket, key: call.key()? };
     let upload = call.upload_id()?;
     let condition = condition::of_write(call.headers())?;
-    let mut whole = checksum::of_headers(call.headers(), checksum::kind(call.headers())?)?;
-    if whole.is_some() && !call.headers().has("x-amz-checksum-type") {
-        // Clients send a composite checksum without the number of parts behind it and without its
-        // type: then what the upload was created for tells what it is.
-        let kind = match call.engine().head_upload(ctx, target, upload).await {
-            Ok(upload) => upload.checksum.map(|(_, kind)| kind),
-            Err(EngineError::Driver(DriverError::NoSuchUpload)) => None,
-            Err(error) => return Err(error.into()),
-        };
-        whole = checksum::of_headers(call.headers(), kind)?;
-    }
+    let created_with = match call.engine().head_upload(ctx, target, upload).await {
+        Ok(upload) => upload.checksum,
+        // It may have been completed before: then it is answered as it was then.
+        Err(EngineError::Driver(DriverError::NoSuchUpload)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    // Clients send a composite checksum without the number of parts behind it and without its
+    // type: then what the upload was created with tells what it is.
+    let kind = checksum::kind(call.headers())?.or(created_with.map(|(_, kind)| kind));
+    let whole = checksum::of_headers(call.headers(), kind)?;
     let size = declared_size(call)?;
     let fields = checksum::of_body_only(call.headers());
     let head = RequestHead { headers: Headers::new(&fields), ..*call.head };
     let parts = call.document_of(ctx, &head, body, parse).await?;
+    if let Some((algorithm, ChecksumKind::Composite)) = created_with {
+        expect_checksums(&parts, algorithm)?;
+    }
     let completion = Completion {
         parts: &parts,
         condition,
@@ -68,6 +70,22 @@ pub(crate) async fn serve<B: Body>(
         xml.text("ChecksumType", checksum::kind_name(checksum.kind));
     }
     Ok(Answer::document(xml))
+}
+
+/// A checksum over those of the parts is only as good as these: the client must name them all.
+fn expect_checksums(parts: &[CompletePart], algorithm: ChecksumAlgorithm) -> Result<(), S3Error> {
+    match parts.iter().find(|part| part.checksum.is_none()) {
+        None => Ok(()),
+        Some(part) => Err(S3Error::new(
+            Code::InvalidRequest,
+            format!(
+                "The upload was created using a {} checksum. The complete request must include \
+                 the checksum for each part. It was missing for part {} in the request.",
+                checksum::algorithm_name(algorithm).to_ascii_lowercase(),
+                part.number
+            ),
+        )),
+    }
 }
 
 fn declared_size(call: &Call<'_>) -> Result<Option<u64>, S3Error> {
@@ -117,8 +135,8 @@ fn part(xml: &mut XmlReader<'_>) -> Result<CompletePart, S3Error> {
             // An empty element is what some clients write for a checksum that they have not.
             (_, Some(_)) if text.is_empty() => {}
             (_, Some(algorithm)) => {
-                let kind = crate::model::ChecksumKind::FullObject;
-                given = Some(checksum::value(algorithm, Some(kind), text)?);
+                let kind = Some(ChecksumKind::FullObject);
+                given = Some(checksum::value(algorithm, kind, text)?);
             }
             _ => return Err(Code::MalformedXML.into()),
         }

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::driver::Target;
 use crate::engine::{AnyReader, EngineError, Opened, Selection};
-use crate::http::ResponseBody;
+use crate::http::{HeaderBlock, ResponseBody};
 use crate::s3::call::{Answer, Call};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::{checksum, condition, metadata, range};
@@ -65,12 +65,26 @@ pub(super) fn describe<R>(call: &Call<'_>, opened: &Opened<R>, checksums: bool) 
     if call.query.get("versionId").is_some() {
         headers.push("x-amz-version-id", "null");
     }
-    // It is the checksum of the whole, so it is left out where a client could take it for another's.
-    if checksums && range.length == info.size {
-        checksum::push(headers, info.checksum.as_ref(), info.etag.parts);
+    if checksums {
+        push_checksum(headers, call, opened);
     }
     answer.range = Some(*range);
     answer
+}
+
+/// Adds the checksum of what is sent: a part has its own, and a range none, for a client could take
+/// that of the whole for it.
+fn push_checksum<R>(headers: &mut HeaderBlock, call: &Call<'_>, opened: &Opened<R>) {
+    let Opened { info, checksum, .. } = opened;
+    let of_part = opened.part_count.is_some() && call.query.get("partNumber").is_some();
+    if !of_part {
+        checksum::push(headers, checksum.as_ref(), info.etag.parts);
+    } else if let (Some(own), Some(whole)) = (checksum, &info.checksum)
+        && own.algorithm == whole.algorithm
+    {
+        checksum::push_part(headers, Some(own));
+        headers.push("x-amz-checksum-type", checksum::kind_name(whole.kind));
+    }
 }
 
 /// A 304 is an answer with a head of its own; all else is an error.

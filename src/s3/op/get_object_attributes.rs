@@ -3,16 +3,19 @@
 
 use crate::context::Context;
 use crate::driver::Target;
-use crate::engine::Selection;
+use crate::model::{ChecksumAlgorithm, PartQuery, PartSpan};
 use crate::s3::call::{Answer, Call};
 use crate::s3::error::S3Error;
-use crate::s3::headers::{checksum, condition, invalid, text};
+use crate::s3::headers::{checksum, condition, invalid, single, text};
 use crate::s3::time;
 use crate::s3::xml::Xml;
 
 use super::get_object::refusal;
 
 const HEADER: &str = "x-amz-object-attributes";
+
+/// Most parts that one answer tells of.
+const PARTS_MAX: u16 = 1000;
 
 #[derive(Default)]
 struct Wanted {
@@ -28,8 +31,9 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     let target = Target { container: &bucket, key: call.key()? };
     let conditions = condition::of_read(call.headers())?;
     let wanted = wanted(call)?;
-    let opened = match call.engine().head(ctx, target, &conditions, Selection::Whole).await {
-        Ok(opened) => opened,
+    let query = part_query(call)?;
+    let (opened, parts) = match call.engine().head_parts(ctx, target, &conditions, query).await {
+        Ok(found) => found,
         Err(error) => return refusal(error),
     };
     let info = &opened.info;
@@ -39,14 +43,14 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     }
     if let Some(checksum) = info.checksum.as_ref().filter(|_| wanted.checksum) {
         xml.open("Checksum");
-        checksum::element(&mut xml, Some(checksum), info.etag.parts);
+        // The number of parts has an element of its own here.
+        checksum::element(&mut xml, Some(checksum), 0);
         xml.text("ChecksumType", checksum::kind_name(checksum.kind));
         xml.close("Checksum");
     }
     if let Some(count) = opened.part_count.filter(|_| wanted.parts) {
-        xml.open("ObjectParts");
-        xml.number("PartsCount", u64::from(count));
-        xml.close("ObjectParts");
+        let listed = info.checksum.map(|checksum| checksum.algorithm);
+        write_parts(&mut xml, count, query, &parts, listed);
     }
     if wanted.storage_class {
         xml.text("StorageClass", "STANDARD");
@@ -57,6 +61,49 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     let mut answer = Answer::document(xml);
     answer.headers.push("Last-Modified", &time::imf_fixdate(info.modified_ms));
     Ok(answer)
+}
+
+/// Which of the parts to tell of.
+fn part_query(call: &Call<'_>) -> Result<PartQuery, S3Error> {
+    let number = |header, default: u16, most: u16| -> Result<u16, S3Error> {
+        let Some(text) = single(call.headers(), header)? else { return Ok(default) };
+        let number = text.parse::<i32>().ok().and_then(|number| u32::try_from(number).ok());
+        let number = number.ok_or_else(|| invalid(header, "The value is not a whole number."))?;
+        Ok(u16::try_from(number).unwrap_or(most).min(most))
+    };
+    Ok(PartQuery {
+        after: number("x-amz-part-number-marker", 0, u16::MAX)?,
+        limit: usize::from(number("x-amz-max-parts", PARTS_MAX, PARTS_MAX)?),
+    })
+}
+
+/// Tells how many parts there are, and of some of them. An object whose parts have no checksum in
+/// common is told of by their number alone.
+fn write_parts(
+    xml: &mut Xml,
+    count: u16,
+    query: PartQuery,
+    parts: &[PartSpan],
+    listed: Option<ChecksumAlgorithm>,
+) {
+    xml.open("ObjectParts");
+    xml.number("PartsCount", u64::from(count));
+    if let Some(algorithm) = listed {
+        let last = query.after.saturating_add(u16::try_from(parts.len()).unwrap_or(u16::MAX));
+        xml.number("PartNumberMarker", u64::from(query.after));
+        xml.number("NextPartNumberMarker", u64::from(last));
+        xml.number("MaxParts", query.limit as u64);
+        xml.boolean("IsTruncated", last < count);
+        for (part, number) in parts.iter().zip(u64::from(query.after) + 1..) {
+            xml.open("Part");
+            xml.number("PartNumber", number);
+            xml.number("Size", part.range.length);
+            let own = part.checksum.filter(|checksum| checksum.algorithm == algorithm);
+            checksum::element(xml, own.as_ref(), 0);
+            xml.close("Part");
+        }
+    }
+    xml.close("ObjectParts");
 }
 
 fn wanted(call: &Call<'_>) -> Result<Wanted, S3Error> {

@@ -23,8 +23,10 @@ pub(crate) async fn serve<B: Body>(
     }
     let condition = condition::of_write(call.headers())?;
     let spec = WriteSpec { metadata: metadata::from_headers(call.headers())?, condition };
+    // Not of this operation's own headers, but clients name by it what they want computed.
+    let required = checksum::named(call.headers(), "x-amz-checksum-algorithm")?;
     let limit = call.service.config.body_bytes_max;
-    let plan = ChecksumPlan { required: None, etag: call.engine().etag };
+    let plan = ChecksumPlan { required, etag: call.engine().etag };
     let mut source = BodySource::new(call.head, &call.identity, body, limit, plan)?;
     let receipt = call
         .engine()

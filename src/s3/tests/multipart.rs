@@ -140,6 +140,11 @@ fn checksums_of_parts_make_one_of_the_whole() {
         server.send(&request(&format!("POST /bkt/big?uploadId={id}")).body(document(crc)))
     };
     assert_eq!(complete("AAAAAA==").error(), (400, "InvalidPart"));
+    // One that is made from those of the parts needs them all.
+    let without = complete("");
+    assert_eq!(without.error(), (400, "InvalidRequest"));
+    assert!(without.text().contains("using a crc32 checksum"), "{}", without.text());
+    assert!(without.text().contains("missing for part 1 "), "{}", without.text());
     let done = complete("NhCmhg==");
     assert_eq!(done.element("ChecksumType"), Some("COMPOSITE"));
     assert!(done.element("ChecksumCRC32").is_some_and(|text| text.ends_with("-1")));
@@ -147,6 +152,48 @@ fn checksums_of_parts_make_one_of_the_whole() {
         .with("x-amz-checksum-algorithm", "SHA256")
         .with("x-amz-checksum-type", "FULL_OBJECT");
     assert_eq!(server.send(&bad).error(), (400, "InvalidRequest"));
+}
+
+#[test]
+fn parts_keep_their_checksums() {
+    let server = Server::new();
+    let fields = [("x-amz-checksum-algorithm", "CRC32"), ("x-amz-checksum-type", "FULL_OBJECT")];
+    let id = create(&server, &fields);
+    let one = put_part(&server, &id, 1, &vec![b'1'; PART]);
+    let two = put_part(&server, &id, 2, b"hello");
+    let done = complete(&server, &id, &[(1, &one), (2, &two)], NOTHING);
+    assert_eq!((done.status, done.element("ChecksumType")), (200, Some("FULL_OBJECT")));
+
+    let whole = done.element("ChecksumCRC32").expect("a checksum");
+    assert_ne!(whole, "NhCmhg==");
+    let with_checksums = |line: &str| {
+        let answer = server.send(&request(line).with("x-amz-checksum-mode", "ENABLED"));
+        answer.header("x-amz-checksum-crc32").map(str::to_owned)
+    };
+    assert_eq!(with_checksums("GET /bkt/big").as_deref(), Some(whole));
+    assert_eq!(with_checksums("GET /bkt/big?partNumber=2").as_deref(), Some("NhCmhg=="));
+    assert_eq!(with_checksums("HEAD /bkt/big?partNumber=2").as_deref(), Some("NhCmhg=="));
+
+    let attributes = |marker: &str| {
+        let get = request("GET /bkt/big?attributes")
+            .with("x-amz-object-attributes", "ObjectParts,Checksum")
+            .with("x-amz-max-parts", "1")
+            .with("x-amz-part-number-marker", marker);
+        server.send(&get)
+    };
+    let first = attributes("0");
+    assert_eq!(first.elements("PartsCount"), ["2"]);
+    assert_eq!(first.elements("PartNumber"), ["1"]);
+    assert_eq!(first.elements("Size"), ["5242880"]);
+    assert_eq!(first.element("IsTruncated"), Some("true"));
+    assert_eq!(first.element("NextPartNumberMarker"), Some("1"));
+    assert_eq!(first.elements("ChecksumCRC32")[0], whole);
+    let last = attributes("1");
+    assert_eq!((last.elements("PartNumber"), last.elements("Size")), (vec!["2"], vec!["5"]));
+    assert_eq!(last.elements("ChecksumCRC32"), [whole, "NhCmhg=="]);
+    assert_eq!(last.element("IsTruncated"), Some("false"));
+    assert_eq!(attributes("2").elements("PartNumber"), Vec::<&str>::new());
+    assert_eq!(attributes("-1").error(), (400, "InvalidArgument"));
 }
 
 #[test]

@@ -82,6 +82,18 @@ fn tags_of_crc64() {
 }
 
 #[test]
+fn a_named_checksum_is_computed() {
+    let server = Server::new();
+    let put = request("PUT /bkt/k").with("x-amz-checksum-algorithm", "CRC32").body("hello");
+    let put = server.send(&put);
+    assert_eq!((put.status, put.header("x-amz-checksum-crc32")), (200, Some("NhCmhg==")));
+    let head = server.send(&request("HEAD /bkt/k").with("x-amz-checksum-mode", "ENABLED"));
+    assert_eq!(head.header("x-amz-checksum-crc32"), Some("NhCmhg=="));
+    let unheard = request("PUT /bkt/k").with("x-amz-checksum-algorithm", "CRC7");
+    assert_eq!(server.send(&unheard).error(), (400, "InvalidRequest"));
+}
+
+#[test]
 fn keys_are_kept_as_they_are() {
     let server = Server::new();
     for (path, key) in
