@@ -129,8 +129,8 @@ async fn from_beginning_to_end<D: Driver>(bench: &Bench<'_, D>) {
     assert_eq!(open.part(ctx, 5).await.expect("part"), None);
     assert_eq!(open.part(ctx, 0).await.expect("part"), None);
     let middle = open.parts(ctx, PartQuery { after: 1, limit: 2 }).await.expect("parts");
-    let lengths: Vec<_> = middle.iter().map(|part| part.range.length as usize).collect();
-    assert_eq!(lengths, [bodies[1].len(), bodies[2].len()]);
+    let lengths: Vec<_> = middle.iter().map(|part| part.range.length).collect();
+    assert_eq!(lengths, [bodies[1].len() as u64, bodies[2].len() as u64]);
     assert!(open.parts(ctx, PartQuery { after: 4, limit: 9 }).await.expect("parts").is_empty());
     bench.expect("whole", &whole).await;
     let (start, end) = (5 * MIB - 3, 10 * MIB + 4097 + 70_001);
