@@ -132,7 +132,10 @@ impl Server {
             tenants: tenants(&config, prepared.address)?,
             body_bytes_max: config.limits.body_bytes,
         };
-        Self::start_with(&config, prepared, |engine| Service::new(service, engine, SystemClock))
+        let budget = prepared.budget.clone();
+        Self::start_with(&config, prepared, |engine| {
+            Service::new(service, engine, budget, SystemClock)
+        })
     }
 
     /// The same with a handler of the caller's for each core.

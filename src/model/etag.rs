@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::stdx::hex;
+
 /// What the entity tags of bodies are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ETagHash {
@@ -36,6 +38,22 @@ impl ETag {
     /// Longest text form: 32 hexadecimal digits, a hyphen and five digits.
     pub const TEXT_MAX: usize = 38;
 
+    /// Writes the text form.
+    #[must_use]
+    pub fn text<'b>(&self, buffer: &'b mut [u8; Self::TEXT_MAX]) -> &'b str {
+        hex::encode(&self.hash, buffer);
+        let mut length = 2 * self.hash.len();
+        if self.parts > 0 {
+            let mut number = itoa::Buffer::new();
+            let number = number.format(self.parts).as_bytes();
+            buffer[length] = b'-';
+            buffer[length + 1..][..number.len()].copy_from_slice(number);
+            length += 1 + number.len();
+        }
+        // Nothing but ASCII was written.
+        std::str::from_utf8(&buffer[..length]).unwrap_or_default()
+    }
+
     /// Reads the text form, without quotation marks.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -43,46 +61,18 @@ impl ETag {
             Some((hash, parts)) => (hash, parts.parse::<u16>().ok().filter(|&n| n > 0)?),
             None => (text, 0),
         };
-        let digits = hash.as_bytes();
-        if digits.len() != 32 {
-            return None;
-        }
-        let mut out = [0; 16];
-        for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-            let nibble = |d: u8| char::from(d).to_digit(16).and_then(|n| u8::try_from(n).ok());
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self { hash: out, parts })
-    }
-
-    /// The hash in hexadecimal digits.
-    fn digits(&self) -> [u8; 32] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.hash) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        text
+        Some(Self { hash: hex::decode(hash.as_bytes())?, parts })
     }
 
     /// Appends the text form, without quotation marks.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.digits());
-        if self.parts > 0 {
-            out.push(b'-');
-            out.extend_from_slice(itoa::Buffer::new().format(self.parts).as_bytes());
-        }
+        out.extend_from_slice(self.text(&mut [0; Self::TEXT_MAX]).as_bytes());
     }
 }
 
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())?;
-        if self.parts > 0 {
-            write!(f, "-{}", self.parts)?;
-        }
-        Ok(())
+        f.write_str(self.text(&mut [0; Self::TEXT_MAX]))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What an operation is given, and what it gives back.
 
 use std::cell::OnceCell;
+use std::ops::{Deref, DerefMut};
 
 use crate::context::Context;
 use crate::engine::{AnyReader, Engine};
 use crate::http::{Body, HeaderBlock, Headers, RequestHead, ResponseBody};
+use crate::io::budget::Reservation;
 use crate::model::{ArtifactKey, ByteRange, ContainerName, UploadId};
 
 use super::auth::{BodySource, Identity, read_document};
@@ -172,14 +174,13 @@ impl<'a> Call<'a> {
     /// Reads the document that the body is, and hands it to `parse`.
     ///
     /// # Errors
-    /// `SlowDown` while too many documents are being read on this core; those of the body and of
-    /// `parse`.
+    /// `SlowDown` if no memory became free in time; those of the body and of `parse`.
     pub(crate) async fn document<B: Body, T>(
         &self,
         ctx: &Context,
         body: &mut B,
         parse: impl FnOnce(&[u8]) -> Result<T, S3Error>,
-    ) -> Result<T, S3Error> {
+    ) -> Result<Parsed<T>, S3Error> {
         self.document_of(ctx, self.head, body, parse).await
     }
 
@@ -193,14 +194,47 @@ impl<'a> Call<'a> {
         head: &RequestHead<'_>,
         body: &mut B,
         parse: impl FnOnce(&[u8]) -> Result<T, S3Error>,
-    ) -> Result<T, S3Error> {
-        let length = body.length().and_then(|length| usize::try_from(length).ok());
-        let reserved = length.unwrap_or(DOCUMENT_BYTES_MAX).min(DOCUMENT_BYTES_MAX);
-        let _room = self.service.documents.reserve(reserved).ok_or(Code::SlowDown)?;
+    ) -> Result<Parsed<T>, S3Error> {
         let limit = DOCUMENT_BYTES_MAX as u64;
         let mut source = BodySource::document(head, &self.identity, body, limit)?;
-        let document = read_document(ctx, &mut source, DOCUMENT_BYTES_MAX).await?;
-        parse(&document)
+        let mut room = None;
+        // What is parsed out of it takes about as much again.
+        let grow = async |bytes: usize| self.service.grow(ctx, &mut room, 2 * bytes).await;
+        let document = read_document(ctx, &mut source, DOCUMENT_BYTES_MAX, grow).await?;
+        Ok(Parsed { content: parse(&document)?, _room: room })
+    }
+
+    /// Begins an answer of about so many bytes, which the byte budget pays for until it is sent.
+    ///
+    /// # Errors
+    /// `SlowDown` if no memory became free in time.
+    pub(crate) async fn xml(
+        &self,
+        ctx: &Context,
+        root: &'static str,
+        bytes: usize,
+    ) -> Result<Xml, S3Error> {
+        Ok(Xml::within(root, self.service.reserve(ctx, bytes).await?))
+    }
+}
+
+/// What was read out of a document, with the memory that it takes.
+pub(crate) struct Parsed<T> {
+    content: T,
+    _room: Option<Reservation>,
+}
+
+impl<T> Deref for Parsed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.content
+    }
+}
+
+impl<T> DerefMut for Parsed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.content
     }
 }
 

@@ -1,8 +1,12 @@
 //! One core's end of the wire: from a request's head and body to a response.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 
 use crate::context::{Context, Monotonic, RequestId, Stage};
 use crate::driver::BodyError;
@@ -11,6 +15,8 @@ use crate::engine::{AnyReader, Engine};
 use crate::event::{Operation, Outcome};
 use crate::http::{Body, RequestHead, Response};
 use crate::io::Clock;
+use crate::io::budget::{Budget, Exhausted, Reservation};
+use crate::io::pool::PATIENCE;
 use crate::model::ByteRange;
 
 use super::auth::Authenticator;
@@ -19,9 +25,6 @@ use super::error::{Code, Place, S3Error, outcome, render};
 use super::query::Query;
 use super::route::{self, Route};
 use super::{HOST_ID_LINE, dispatch, name};
-
-/// Most bytes of documents that one core holds at a time.
-const DOCUMENTS_BYTES_MAX: usize = 16 << 20;
 
 /// An unread rest of a body that is still worth reading to keep the connection.
 const REST_BYTES_MAX: u64 = 64 << 10;
@@ -43,11 +46,16 @@ pub struct ServiceConfig {
 pub struct Service {
     pub(crate) config: ServiceConfig,
     pub(crate) engine: Rc<Engine>,
-    pub(crate) documents: Documents,
+    budget: Budget,
     authenticator: Authenticator,
     now: Box<dyn Fn() -> Monotonic>,
     wall_ms: Box<dyn Fn() -> i64>,
+    wait_for_memory: Box<WaitForMemory>,
 }
+
+/// Waits for so much memory, and for how long at most.
+type WaitForMemory =
+    dyn Fn(u64, Duration) -> LocalBoxFuture<'static, Result<Reservation, Exhausted>>;
 
 /// A response, and what its event tells of the request.
 #[derive(Debug)]
@@ -78,18 +86,67 @@ pub struct Outline {
 }
 
 impl Service {
-    /// A service over this core's engine.
+    /// A service over this core's engine, with the budget that pays for documents.
     #[must_use]
-    pub fn new(config: ServiceConfig, engine: Rc<Engine>, clock: impl Clock) -> Self {
-        let wall = clock.clone();
+    pub fn new(
+        config: ServiceConfig,
+        engine: Rc<Engine>,
+        budget: Budget,
+        clock: impl Clock,
+    ) -> Self {
+        let (wall, timer, payer) = (clock.clone(), clock.clone(), budget.clone());
         Self {
             authenticator: Authenticator::new(config.tenants.clone(), config.region.clone()),
             config,
             engine,
-            documents: Documents::default(),
+            budget,
             now: Box::new(move || clock.now()),
             wall_ms: Box::new(move || wall.wall_ms()),
+            wait_for_memory: Box::new(move |bytes, patience| {
+                let (payer, timer) = (payer.clone(), timer.clone());
+                async move { payer.reserve(bytes, patience, &timer).await }.boxed_local()
+            }),
         }
+    }
+
+    /// Memory for a document, which is waited for like that for any other bytes.
+    ///
+    /// # Errors
+    /// `SlowDown` if none became free in time.
+    pub(crate) async fn reserve(
+        &self,
+        ctx: &Context,
+        bytes: usize,
+    ) -> Result<Reservation, S3Error> {
+        let bytes = bytes as u64;
+        if let Some(room) = self.budget.try_reserve(bytes) {
+            return Ok(room);
+        }
+        let left = Duration::from_nanos(ctx.deadline().since((self.now)()));
+        let waited = (self.wait_for_memory)(bytes, left.min(PATIENCE)).await;
+        waited.map_err(|Exhausted| Code::SlowDown.into())
+    }
+
+    /// Makes `room` no less than so many bytes.
+    ///
+    /// # Errors
+    /// As [`Service::reserve`].
+    pub(crate) async fn grow(
+        &self,
+        ctx: &Context,
+        room: &mut Option<Reservation>,
+        bytes: usize,
+    ) -> Result<(), S3Error> {
+        let held = room.as_ref().map_or(0, Reservation::bytes);
+        let missing = bytes.saturating_sub(usize::try_from(held).unwrap_or(usize::MAX));
+        if missing > 0 {
+            let more = self.reserve(ctx, missing).await?;
+            match room {
+                Some(room) => room.merge(more),
+                None => *room = Some(more),
+            }
+        }
+        Ok(())
     }
 
     /// Answers a request: authenticates it (from the last mark of the context's trace on), and then does what it asks
@@ -193,33 +250,6 @@ pub fn refuse(request_id: RequestId, code: Code, close: bool) -> Response<AnyRea
 fn identify(response: &mut Response<AnyReader>, request_id: RequestId) {
     response.headers.push_with("x-amz-request-id", |out| out.extend_from_slice(&request_id.text()));
     response.headers.push_rendered(HOST_ID_LINE);
-}
-
-/// Bounds the documents that are held at a time.
-#[derive(Default)]
-pub(crate) struct Documents(Cell<usize>);
-
-/// Room for one document.
-pub(crate) struct Room<'a> {
-    documents: &'a Documents,
-    bytes: usize,
-}
-
-impl Documents {
-    /// Room for so many bytes, if there is any.
-    pub(crate) fn reserve(&self, bytes: usize) -> Option<Room<'_>> {
-        let sum = self.0.get() + bytes;
-        (sum <= DOCUMENTS_BYTES_MAX).then(|| {
-            self.0.set(sum);
-            Room { documents: self, bytes }
-        })
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.documents.0.set(self.documents.0.get() - self.bytes);
-    }
 }
 
 /// A body that knows how much of it was read.

@@ -13,20 +13,28 @@ fn civil(ms: i64) -> DateTime {
     Offset::UTC.to_datetime(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
+/// The last digits of a number that is not negative, as many as fit.
+fn digits(out: &mut [u8], number: i16) {
+    let mut number = usize::try_from(number).unwrap_or_default();
+    for digit in out.iter_mut().rev() {
+        *digit = b"0123456789"[number % 10];
+        number /= 10;
+    }
+}
+
 /// `2026-01-02T03:04:05.678Z`
 #[must_use]
-pub(crate) fn iso8601(ms: i64) -> String {
+pub(crate) fn iso8601(ms: i64) -> [u8; 24] {
     let t = civil(ms);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        t.year(),
-        t.month(),
-        t.day(),
-        t.hour(),
-        t.minute(),
-        t.second(),
-        t.millisecond()
-    )
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    digits(&mut text[..4], t.year());
+    digits(&mut text[5..7], t.month().into());
+    digits(&mut text[8..10], t.day().into());
+    digits(&mut text[11..13], t.hour().into());
+    digits(&mut text[14..16], t.minute().into());
+    digits(&mut text[17..19], t.second().into());
+    digits(&mut text[20..23], t.millisecond());
+    text
 }
 
 /// `Fri, 02 Jan 2026 03:04:05 GMT`; fractions of the second are cut off.
@@ -41,33 +49,16 @@ pub(crate) fn imf_fixdate(ms: i64) -> String {
 pub(crate) fn write_imf_fixdate(ms: i64, out: &mut Vec<u8>) {
     let t = civil(ms);
     let index = |number: i8| usize::try_from(number).unwrap_or_default();
-    let pair = |number: i8| {
-        let number = number.unsigned_abs();
-        [b'0' + number / 10 % 10, b'0' + number % 10]
-    };
-    // A moment has four digits of year, and none is before the epoch's own era.
-    let century = |year: i16| i8::try_from(year / 100).unwrap_or_default();
-    let in_century = |year: i16| i8::try_from(year % 100).unwrap_or_default();
-    let year = t.year().max(0);
-    for part in [
-        DAYS[index(t.weekday().to_monday_zero_offset()) % 7].as_bytes(),
-        b", ",
-        &pair(t.day()),
-        b" ",
-        MONTHS[index(t.month() - 1) % 12].as_bytes(),
-        b" ",
-        &pair(century(year)),
-        &pair(in_century(year)),
-        b" ",
-        &pair(t.hour()),
-        b":",
-        &pair(t.minute()),
-        b":",
-        &pair(t.second()),
-        b" GMT",
-    ] {
-        out.extend_from_slice(part);
-    }
+    let mut text = *b"Mon, 00 Jan 0000 00:00:00 GMT";
+    let day = DAYS[index(t.weekday().to_monday_zero_offset()) % 7];
+    text[..3].copy_from_slice(day.as_bytes());
+    digits(&mut text[5..7], t.day().into());
+    text[8..11].copy_from_slice(MONTHS[index(t.month() - 1) % 12].as_bytes());
+    digits(&mut text[12..16], t.year());
+    digits(&mut text[17..19], t.hour().into());
+    digits(&mut text[20..22], t.minute().into());
+    digits(&mut text[23..25], t.second().into());
+    out.extend_from_slice(&text);
 }
 
 /// Reads an HTTP date in any of the three forms of RFC 9110, or ISO 8601, which some clients send;
@@ -95,12 +86,12 @@ mod tests {
     #[test]
     fn both_forms_are_written() {
         let ms = 784_111_777_042;
-        assert_eq!(iso8601(ms), "1994-11-06T08:49:37.042Z");
+        assert_eq!(&iso8601(ms), b"1994-11-06T08:49:37.042Z");
         assert_eq!(imf_fixdate(ms), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(imf_fixdate(1_709_164_800_000), "Thu, 29 Feb 2024 00:00:00 GMT");
         assert_eq!(imf_fixdate(-62_167_219_200_000), "Sat, 01 Jan 0000 00:00:00 GMT");
         assert_eq!(imf_fixdate(253_402_207_200_000), "Thu, 30 Dec 9999 22:00:00 GMT");
-        assert_eq!(iso8601(i64::MAX), "1970-01-01T00:00:00.000Z");
+        assert_eq!(&iso8601(i64::MAX), b"1970-01-01T00:00:00.000Z");
     }
 
     #[test]

@@ -1,64 +1,101 @@
-//! XML, written into one buffer and read with limits.
+//! XML, written straight into one buffer, and read with limits.
 
 mod read;
 
 pub(crate) use read::{DOCUMENT_BYTES_MAX, XmlReader};
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
-use quick_xml::Writer;
-use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
+use crate::io::budget::Reservation;
+use crate::model::ETag;
 use crate::stdx::percent;
+
+use super::time;
 
 /// The namespace of every document.
 pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// A document that is being written.
+/// A document that is being written. Names of elements are literals and need no escaping.
 pub(crate) struct Xml {
-    writer: Writer<Vec<u8>>,
+    out: Vec<u8>,
     root: &'static str,
+    room: Option<Reservation>,
+}
+
+/// A finished document, with the memory that it was written into.
+struct Paid {
+    document: Vec<u8>,
+    _room: Reservation,
+}
+
+impl AsRef<[u8]> for Paid {
+    fn as_ref(&self) -> &[u8] {
+        &self.document
+    }
 }
 
 impl Xml {
     /// Begins a document with this root element in the protocol's namespace.
     #[must_use]
     pub(crate) fn new(root: &'static str, capacity: usize) -> Self {
-        Self::begin(root, Some(NAMESPACE), capacity)
+        Self::begin(root, Some(NAMESPACE), Vec::with_capacity(capacity), None)
+    }
+
+    /// As [`Xml::new`], as large as the memory that was reserved for it. It is free again when the
+    /// document is gone.
+    #[must_use]
+    pub(crate) fn within(root: &'static str, room: Reservation) -> Self {
+        let out = Vec::with_capacity(usize::try_from(room.bytes()).unwrap_or_default());
+        Self::begin(root, Some(NAMESPACE), out, Some(room))
     }
 
     /// Begins a document with this root element and no namespace, as errors have it.
     #[must_use]
     pub(crate) fn bare(root: &'static str) -> Self {
-        Self::begin(root, None, 512)
+        Self::begin(root, None, Vec::with_capacity(512), None)
     }
 
-    fn begin(root: &'static str, namespace: Option<&str>, capacity: usize) -> Self {
-        let mut xml = Self { writer: Writer::new(Vec::with_capacity(capacity)), root };
-        xml.event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)));
-        let mut start = BytesStart::new(root);
-        if let Some(namespace) = namespace {
-            start.push_attribute(("xmlns", namespace));
+    fn begin(
+        root: &'static str,
+        namespace: Option<&str>,
+        out: Vec<u8>,
+        room: Option<Reservation>,
+    ) -> Self {
+        let mut xml = Self { out, root, room };
+        xml.put("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
+        match namespace {
+            Some(namespace) => xml.open_with(root, &[("xmlns", namespace)]),
+            None => xml.open(root),
         }
-        xml.event(Event::Start(start));
         xml
     }
 
     /// Opens an element.
+    #[inline]
     pub(crate) fn open(&mut self, name: &str) {
-        self.event(Event::Start(BytesStart::new(name)));
+        self.out.push(b'<');
+        self.put(name);
+        self.out.push(b'>');
     }
 
     /// Opens an element with attributes, whose values need no escaping.
     pub(crate) fn open_with(&mut self, name: &str, attributes: &[(&str, &str)]) {
-        let start = BytesStart::new(name).with_attributes(attributes.iter().copied());
-        self.event(Event::Start(start));
+        self.out.push(b'<');
+        self.put(name);
+        for (attribute, value) in attributes {
+            for piece in [" ", attribute, "=\"", value, "\""] {
+                self.put(piece);
+            }
+        }
+        self.out.push(b'>');
     }
 
     /// Closes an element.
+    #[inline]
     pub(crate) fn close(&mut self, name: &str) {
-        self.event(Event::End(BytesEnd::new(name)));
+        self.put("</");
+        self.put(name);
+        self.out.push(b'>');
     }
 
     /// An element with text.
@@ -70,66 +107,121 @@ impl Xml {
 
     /// Text in the open element.
     pub(crate) fn content(&mut self, value: &str) {
-        if !value.is_empty() {
-            self.event(Event::Text(BytesText::from_escaped(escape(value))));
-        }
+        escape(value, &mut self.out);
     }
 
     /// An element with a number.
     pub(crate) fn number(&mut self, name: &str, value: u64) {
-        self.text(name, itoa::Buffer::new().format(value));
+        self.plain(name, itoa::Buffer::new().format(value));
     }
 
     /// An element with `true` or `false`.
     pub(crate) fn boolean(&mut self, name: &str, value: bool) {
-        self.text(name, if value { "true" } else { "false" });
+        self.plain(name, if value { "true" } else { "false" });
+    }
+
+    /// An element with a moment, in milliseconds since the epoch.
+    pub(crate) fn time(&mut self, name: &str, ms: i64) {
+        self.open(name);
+        self.out.extend_from_slice(&time::iso8601(ms));
+        self.close(name);
+    }
+
+    /// An element with an entity tag in its quotation marks.
+    pub(crate) fn etag(&mut self, name: &str, etag: ETag) {
+        self.open(name);
+        self.put("&quot;");
+        self.put(etag.text(&mut [0; ETag::TEXT_MAX]));
+        self.put("&quot;");
+        self.close(name);
     }
 
     /// An element with a key, percent-encoded if the client asked for that.
     pub(crate) fn key(&mut self, name: &str, value: &str, url_encoded: bool) {
+        self.open(name);
         if url_encoded {
-            let mut encoded = String::with_capacity(value.len() + 16);
-            percent::encode_path(value, &mut encoded);
-            self.text(name, &encoded);
+            percent::encode_path_bytes(value, &mut self.out);
         } else {
-            self.text(name, value);
+            self.content(value);
         }
+        self.close(name);
     }
 
     /// Ends the document.
     #[must_use]
     pub(crate) fn finish(mut self) -> Bytes {
         self.close(self.root);
-        self.writer.into_inner().into()
+        match self.room {
+            Some(room) => Bytes::from_owner(Paid { document: self.out, _room: room }),
+            None => self.out.into(),
+        }
     }
 
-    fn event(&mut self, event: Event<'_>) {
-        // A vector takes every write.
-        let _infallible = self.writer.write_event(event);
+    /// An element with text that needs no escaping.
+    fn plain(&mut self, name: &str, value: &str) {
+        self.open(name);
+        self.put(value);
+        self.close(name);
+    }
+
+    #[inline]
+    fn put(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
     }
 }
 
+/// The bytes that do not always stand for themselves; 0xEF begins U+FFFE and U+FFFF, among others.
+static SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        special[byte] = byte != b'\t' as usize && byte != b'\n' as usize;
+        byte += 1;
+    }
+    let others = [b'&', b'<', b'>', b'"', 0xef];
+    let mut index = 0;
+    while index < others.len() {
+        special[others[index] as usize] = true;
+        index += 1;
+    }
+    special
+};
+
 /// Escapes text. Characters that XML 1.0 cannot hold are written as references, as the service
 /// that this protocol comes from does; clients that care ask for percent-encoded keys.
-fn escape(text: &str) -> Cow<'_, str> {
-    let special = |c: char| {
-        matches!(c, '&' | '<' | '>' | '"' | '\r' | '\u{fffe}' | '\u{ffff}')
-            || (c < ' ' && c != '\t' && c != '\n')
-    };
-    let Some(first) = text.find(special) else { return Cow::Borrowed(text) };
-    let mut out = String::with_capacity(text.len() + 16);
-    out.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if special(c) => out.push_str(&format!("&#x{:X};", u32::from(c))),
-            c => out.push(c),
-        }
+fn escape(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let taken = match special {
+            [0xef, 0xbf, last @ (0xbe | 0xbf), ..] => {
+                out.extend_from_slice(if *last == 0xbe { b"&#xFFFE;" } else { b"&#xFFFF;" });
+                3
+            }
+            [b'&', ..] => replaced(out, b"&amp;"),
+            [b'<', ..] => replaced(out, b"&lt;"),
+            [b'>', ..] => replaced(out, b"&gt;"),
+            [b'"', ..] => replaced(out, b"&quot;"),
+            [byte @ ..0x10, ..] => {
+                replaced(out, &[b'&', b'#', b'x', HEX[usize::from(*byte)], b';'])
+            }
+            [byte @ ..0x20, ..] => {
+                replaced(out, &[b'&', b'#', b'x', b'1', HEX[usize::from(*byte & 15)], b';'])
+            }
+            [byte, ..] => replaced(out, &[*byte]),
+            [] => 0,
+        };
+        rest = &special[taken..];
     }
-    Cow::Owned(out)
+    out.extend_from_slice(rest);
+}
+
+/// Writes what stands for one byte, and tells that it was one.
+fn replaced(out: &mut Vec<u8>, by: &[u8]) -> usize {
+    out.extend_from_slice(by);
+    1
 }
 
 #[cfg(test)]
@@ -143,6 +235,9 @@ mod tests {
         xml.number("Size", u64::MAX);
         xml.boolean("IsTruncated", false);
         xml.text("Empty", "");
+        xml.text("Odd", "\u{feff}ﬁ\u{fffe}\u{ffff}\t\u{1f}é");
+        xml.time("Time", 784_111_777_042);
+        xml.etag("ETag", ETag { hash: [0x0a; 16], parts: 12 });
         xml.key("Key", "a b/ü", true);
         xml.open_with("Grantee", &[("xsi:type", "CanonicalUser")]);
         xml.close("Grantee");
@@ -152,6 +247,8 @@ mod tests {
              <Result xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
              <Name>a&lt;b&gt;&amp;&quot;c&quot;&#xD;&#x1;</Name>\
              <Size>18446744073709551615</Size><IsTruncated>false</IsTruncated><Empty></Empty>\
+             <Odd>\u{feff}ﬁ&#xFFFE;&#xFFFF;\t&#x1F;é</Odd><Time>1994-11-06T08:49:37.042Z</Time>\
+             <ETag>&quot;0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a-12&quot;</ETag>\
              <Key>a%20b/%C3%BC</Key><Grantee xsi:type=\"CanonicalUser\"></Grantee></Result>"
         );
     }

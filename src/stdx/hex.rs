@@ -13,14 +13,19 @@ pub fn digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// The lower-case text of 32 bytes.
-#[must_use]
-pub fn encode_32(bytes: &[u8; 32]) -> [u8; 64] {
-    let mut out = [0; 64];
+/// Writes the lower-case text of the bytes at the beginning of `out`, two digits for each that fits.
+pub fn encode(bytes: &[u8], out: &mut [u8]) {
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
+}
+
+/// The lower-case text of 32 bytes.
+#[must_use]
+pub fn encode_32(bytes: &[u8; 32]) -> [u8; 64] {
+    let mut out = [0; 64];
+    encode(bytes, &mut out);
     out
 }
 

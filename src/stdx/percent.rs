@@ -80,6 +80,19 @@ pub fn encode_path(path: &str, out: &mut String) {
     encode_bytes(path.as_bytes(), true, out);
 }
 
+/// Appends `path` encoded, its slashes kept.
+pub fn encode_path_bytes(path: &str, out: &mut Vec<u8>) {
+    let mut rest = path.as_bytes();
+    loop {
+        let plain = rest.iter().position(|&byte| !(is_unreserved(byte) || byte == b'/'));
+        let (plain, coded) = rest.split_at(plain.unwrap_or(rest.len()));
+        out.extend_from_slice(plain);
+        let Some((&byte, after)) = coded.split_first() else { return };
+        push_encoded(byte, true, out);
+        rest = after;
+    }
+}
+
 /// Appends `text` encoded, slashes too.
 pub fn encode_component(text: &str, out: &mut String) {
     encode_bytes(text.as_bytes(), false, out);
@@ -159,6 +172,9 @@ mod tests {
         let mut out = String::new();
         encode_path("/a b/€~-._+*'()", &mut out);
         assert_eq!(out, "/a%20b/%E2%82%AC~-._%2B%2A%27%28%29");
+        let mut bytes = Vec::new();
+        encode_path_bytes("/a b/€~-._+*'()", &mut bytes);
+        assert_eq!(bytes, out.as_bytes());
         out.clear();
         encode_component("a/b=c&d", &mut out);
         assert_eq!(out, "a%2Fb%3Dc%26d");

@@ -149,8 +149,40 @@ fn names_are_checked() {
 }
 
 #[test]
+fn odd_names_stay_what_they_are() {
+    let server = server_with_bucket();
+    // A name is a string and no path: nothing is resolved, and nothing leads out of the data folder.
+    let names = ["..", "../../escaped", "/", "//", "a/./b", "a//b", "dir/", "%F0%9F%A6%80"];
+    for name in names {
+        let target = format!("/box/{name}");
+        refused(&put(&target, name.len()).send(&server, name.as_bytes()), 200, "");
+    }
+    for name in names {
+        let answer = Raw::new("GET", format!("/box/{name}")).send(&server, b"");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(name), "{name}: {answer}");
+    }
+    let list = Raw::new("GET", "/box?list-type=2").send(&server, b"");
+    assert!(list.contains(&format!("<KeyCount>{}</KeyCount>", names.len())), "{list}");
+    for key in ["..", "../../escaped", "/", "//", "🦀"] {
+        assert!(list.contains(&format!("<Key>{key}</Key>")), "{key}: {list}");
+    }
+    let around = server.folder.path().parent().expect("a parent").join("escaped");
+    assert!(!around.exists() && !server.folder.path().join("escaped").exists());
+    for bad in ["/..", "/../k", "/%2e%2e/k"] {
+        let answer = put(bad, 0).send(&server, b"");
+        assert!(answer.starts_with("HTTP/1.1 4"), "{bad}: {answer}");
+    }
+}
+
+#[test]
 fn documents_are_checked() {
     let server = server_with_bucket();
+    // Nothing of one that is too large is read, nor asked for.
+    let huge = Raw::new("POST", "/box?delete=")
+        .header("content-length", (100 << 20).to_string())
+        .header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==");
+    let (head, _) = huge.header("expect", "100-continue").head(&server);
+    refused(&exchange(&server, head.as_bytes()), 400, "EntityTooLarge");
     let bomb = "<?xml version=\"1.0\"?><!DOCTYPE d [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>\
                 <Delete><Object><Key>&b;</Key></Object></Delete>";
     let md5 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bomb.as_bytes());

@@ -12,7 +12,7 @@ use crate::s3::headers::{checksum, condition, invalid, single};
 use crate::s3::xml::{Xml, XmlReader};
 use crate::stdx::percent;
 
-use super::write::{quoted, with_condition};
+use super::write::with_condition;
 
 /// Smallest size of every part but the last.
 const PART_BYTES_MIN: u64 = 5 << 20;
@@ -64,7 +64,7 @@ pub(crate) async fn serve<B: Body>(
     xml.text("Location", &location(call));
     xml.text("Bucket", bucket.as_str());
     xml.text("Key", target.key.as_str());
-    xml.text("ETag", &quoted(receipt.etag));
+    xml.etag("ETag", receipt.etag);
     checksum::element(&mut xml, receipt.checksum.as_ref(), receipt.etag.parts);
     if let Some(checksum) = &receipt.checksum {
         xml.text("ChecksumType", checksum::kind_name(checksum.kind));

@@ -6,11 +6,11 @@ use crate::engine::{CopyMetadata, CopyRequest, EngineError};
 use crate::s3::call::{Answer, Call};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::{checksum, condition, invalid, metadata, not_implemented, single};
+use crate::s3::name;
 use crate::s3::xml::Xml;
-use crate::s3::{name, time};
 
 use super::copy_source::CopySource;
-use super::write::{quoted, with_condition};
+use super::write::with_condition;
 
 pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Error> {
     let bucket = call.bucket()?;
@@ -41,8 +41,8 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         Err(error) => return Err(with_condition(error, condition)),
     };
     let mut xml = Xml::new("CopyObjectResult", 512);
-    xml.text("LastModified", &time::iso8601(receipt.modified_ms));
-    xml.text("ETag", &quoted(receipt.etag));
+    xml.time("LastModified", receipt.modified_ms);
+    xml.etag("ETag", receipt.etag);
     checksum::element(&mut xml, receipt.checksum.as_ref(), receipt.etag.parts);
     if let Some(checksum) = &receipt.checksum {
         xml.text("ChecksumType", checksum::kind_name(checksum.kind));

@@ -14,8 +14,7 @@ pub(crate) async fn serve<B: Body>(
     let bucket = call.bucket()?;
     let region = &call.service.config.region;
     let location = call.document(ctx, body, parse).await?;
-    if location.as_ref().is_some_and(|location| location != region) {
-        let location = location.unwrap_or_default();
+    if let Some(location) = location.as_ref().filter(|location| *location != region) {
         return Err(S3Error::from(Code::IllegalLocationConstraintException)
             .with("LocationConstraint", location)
             .with("Region", region));

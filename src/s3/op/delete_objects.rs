@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::driver::Deletion;
 use crate::http::Body;
+use crate::io::budget::Reservation;
 use crate::model::WriteCondition;
 use crate::s3::call::{Answer, Call};
 use crate::s3::error::{Code, S3Error};
@@ -44,16 +45,19 @@ pub(crate) async fn serve<B: Body>(
     let deletions = accepted
         .map(|named| Ok(Deletion { key: name::key(&named.key)?, condition: named.condition }))
         .collect::<Result<Vec<_>, S3Error>>()?;
+    // Before anything is deleted: afterwards there is no refusing.
+    let keys: usize = request.objects.iter().map(|named| named.key.len()).sum();
+    let room = call.service.reserve(ctx, 256 + keys + request.objects.len() * 96).await?;
     let results = call.engine().delete(ctx, &bucket, &deletions).await?;
     let waiting = request.objects.iter_mut().filter(|named| named.refused.is_none());
     for (named, result) in waiting.zip(results) {
         named.refused = result.err().map(|error| with_condition(error, named.condition));
     }
-    Ok(Answer::document(answer(&request)))
+    Ok(Answer::document(answer(&request, room)))
 }
 
-fn answer(request: &Request) -> Xml {
-    let mut xml = Xml::new("DeleteResult", 256 + request.objects.len() * 96);
+fn answer(request: &Request, room: Reservation) -> Xml {
+    let mut xml = Xml::within("DeleteResult", room);
     for named in &request.objects {
         match &named.refused {
             None if request.quiet => {}

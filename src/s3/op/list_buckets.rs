@@ -4,8 +4,6 @@ use crate::context::Context;
 use crate::model::{ContainerPage, ContainerQuery};
 use crate::s3::call::{Answer, Call};
 use crate::s3::error::S3Error;
-use crate::s3::time;
-use crate::s3::xml::Xml;
 
 use super::token;
 
@@ -25,13 +23,14 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     } else {
         call.engine().list_containers(ctx, &query).await?
     };
-    let mut xml = Xml::new("ListAllMyBucketsResult", 512 + page.containers.len() * 192);
+    let mut xml =
+        call.xml(ctx, "ListAllMyBucketsResult", 512 + page.containers.len() * 192).await?;
     call.owner(&mut xml, "Owner");
     xml.open("Buckets");
     for info in &page.containers {
         xml.open("Bucket");
         xml.text("Name", info.name.as_str());
-        xml.text("CreationDate", &time::iso8601(info.created_ms));
+        xml.time("CreationDate", info.created_ms);
         xml.text("BucketRegion", region);
         xml.close("Bucket");
     }

@@ -6,7 +6,6 @@ use crate::model::{UploadEntry, UploadId, UploadPage, UploadQuery};
 use crate::s3::call::{Answer, Call, argument};
 use crate::s3::error::S3Error;
 use crate::s3::headers::checksum;
-use crate::s3::time;
 use crate::s3::xml::Xml;
 
 /// Most entries of a page.
@@ -29,7 +28,8 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         call.engine().list_uploads(ctx, &bucket, &query).await?
     };
 
-    let mut xml = Xml::new("ListMultipartUploadsResult", 1024 + page.entries.len() * 640);
+    let mut xml =
+        call.xml(ctx, "ListMultipartUploadsResult", 1024 + page.entries.len() * 640).await?;
     xml.text("Bucket", bucket.as_str());
     xml.key("KeyMarker", text("key-marker"), url_encoded);
     xml.text("UploadIdMarker", text("upload-id-marker"));
@@ -82,7 +82,7 @@ fn entries(xml: &mut Xml, call: &Call<'_>, page: &UploadPage, url_encoded: bool)
         call.owner(xml, "Initiator");
         call.owner(xml, "Owner");
         xml.text("StorageClass", "STANDARD");
-        xml.text("Initiated", &time::iso8601(info.created_ms));
+        xml.time("Initiated", info.created_ms);
         if let Some((algorithm, kind)) = info.checksum {
             xml.text("ChecksumAlgorithm", checksum::algorithm_name(algorithm));
             xml.text("ChecksumType", checksum::kind_name(kind));

@@ -20,7 +20,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         ));
     }
     let page = listing.page(ctx, call, Some(key_marker)).await?;
-    let mut xml = listing.begin("ListVersionsResult", &page);
+    let mut xml = listing.begin(ctx, call, "ListVersionsResult", &page).await?;
     xml.key("KeyMarker", key_marker, listing.url_encoded);
     xml.text("VersionIdMarker", version_marker);
     listing.middle(&mut xml, &page);

@@ -10,7 +10,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     let listing = Listing::of(call)?;
     let marker = call.query.get("marker").unwrap_or_default();
     let page = listing.page(ctx, call, Some(marker)).await?;
-    let mut xml = listing.begin("ListBucketResult", &page);
+    let mut xml = listing.begin(ctx, call, "ListBucketResult", &page).await?;
     xml.key("Marker", marker, listing.url_encoded);
     listing.middle(&mut xml, &page);
     // Without a delimiter the client goes on from the last key that it got.

@@ -14,7 +14,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     let with_owner =
         call.query.get("fetch-owner").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let page = listing.page(ctx, call, after.as_deref().or(start_after)).await?;
-    let mut xml = listing.begin("ListBucketResult", &page);
+    let mut xml = listing.begin(ctx, call, "ListBucketResult", &page).await?;
     if let Some(start_after) = start_after {
         xml.key("StartAfter", start_after, listing.url_encoded);
     }

@@ -6,10 +6,6 @@ use crate::model::{PartPage, PartQuery};
 use crate::s3::call::{Answer, Call};
 use crate::s3::error::S3Error;
 use crate::s3::headers::checksum;
-use crate::s3::time;
-use crate::s3::xml::Xml;
-
-use super::write::quoted;
 
 /// Most parts of a page.
 const PARTS_MAX: usize = 1000;
@@ -29,7 +25,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     };
     let url_encoded = call.query.url_encoded()?;
 
-    let mut xml = Xml::new("ListPartsResult", 1024 + page.parts.len() * 256);
+    let mut xml = call.xml(ctx, "ListPartsResult", 1024 + page.parts.len() * 256).await?;
     xml.text("Bucket", bucket.as_str());
     xml.key("Key", target.key.as_str(), url_encoded);
     xml.text("UploadId", &upload.to_string());
@@ -51,8 +47,8 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     for part in &page.parts {
         xml.open("Part");
         xml.number("PartNumber", u64::from(part.number));
-        xml.text("LastModified", &time::iso8601(part.modified_ms));
-        xml.text("ETag", &quoted(part.etag));
+        xml.time("LastModified", part.modified_ms);
+        xml.etag("ETag", part.etag);
         xml.number("Size", part.size);
         checksum::element(&mut xml, part.checksum.as_ref(), 0);
         xml.close("Part");

@@ -5,13 +5,14 @@ use crate::model::{ArtifactInfo, ContainerName, ListEntry, ListPage, ListQuery};
 use crate::s3::call::Call;
 use crate::s3::error::S3Error;
 use crate::s3::headers::checksum;
-use crate::s3::time;
 use crate::s3::xml::Xml;
-
-use super::write::quoted;
 
 /// Most entries of a page.
 const KEYS_MAX: usize = 1000;
+
+/// What an entry takes besides its name, and a document besides its entries.
+const ENTRY_BYTES: usize = 480;
+const HEAD_BYTES: usize = 2048;
 
 /// The parameters that all listings have.
 pub(super) struct Listing {
@@ -67,11 +68,23 @@ impl Listing {
     }
 
     /// Begins a document that has room for `page`.
-    pub(super) fn begin(&self, root: &'static str, page: &ListPage) -> Xml {
-        let mut xml = Xml::new(root, 1024 + page.entries.len() * 384);
+    ///
+    /// # Errors
+    /// `SlowDown` if no memory became free in time.
+    pub(super) async fn begin(
+        &self,
+        ctx: &Context,
+        call: &Call<'_>,
+        root: &'static str,
+        page: &ListPage,
+    ) -> Result<Xml, S3Error> {
+        let names: usize = page.entries.iter().map(|entry| entry.name().len()).sum();
+        let names = if self.url_encoded { 3 * names } else { names };
+        let bytes = HEAD_BYTES + names + page.entries.len() * ENTRY_BYTES;
+        let mut xml = call.xml(ctx, root, bytes).await?;
         xml.text("Name", self.bucket.as_str());
         xml.key("Prefix", &self.prefix, self.url_encoded);
-        xml
+        Ok(xml)
     }
 
     /// Writes what all listings repeat of the request, and whether more follows.
@@ -120,8 +133,8 @@ impl Listing {
 
 /// Writes what a listing tells of an object.
 pub(super) fn describe(xml: &mut Xml, info: &ArtifactInfo) {
-    xml.text("LastModified", &time::iso8601(info.modified_ms));
-    xml.text("ETag", &quoted(info.etag));
+    xml.time("LastModified", info.modified_ms);
+    xml.etag("ETag", info.etag);
     checksum::listed(xml, info);
     xml.number("Size", info.size);
 }

@@ -6,11 +6,10 @@ use crate::engine::{CopyPartRequest, EngineError};
 use crate::s3::call::{Answer, Call, argument};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers::{checksum, condition, range};
+use crate::s3::name;
 use crate::s3::xml::Xml;
-use crate::s3::{name, time};
 
 use super::copy_source::CopySource;
-use super::write::quoted;
 
 pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Error> {
     let bucket = call.bucket()?;
@@ -35,8 +34,8 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         error => error.into(),
     })?;
     let mut xml = Xml::new("CopyPartResult", 512);
-    xml.text("LastModified", &time::iso8601(part.modified_ms));
-    xml.text("ETag", &quoted(part.etag));
+    xml.time("LastModified", part.modified_ms);
+    xml.etag("ETag", part.etag);
     checksum::element(&mut xml, part.checksum.as_ref(), 0);
     Ok(Answer::document(xml))
 }

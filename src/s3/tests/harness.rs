@@ -14,6 +14,7 @@ use crate::engine::tenant::{Credential, Tenants};
 use crate::engine::{AnyDriver, DriverRules, Engine};
 use crate::http::{Body, Headers, RequestHead, ResponseBody};
 use crate::io::Clock;
+use crate::io::budget::Budget;
 use crate::model::{ETagHash, TenantId};
 use crate::s3::{Outline, Reply, Service, ServiceConfig};
 use crate::stdx::percent;
@@ -159,11 +160,20 @@ pub(super) struct Server(Service);
 impl Server {
     /// A server that has the bucket `bkt`.
     pub(super) fn new() -> Self {
-        Self::with_etag(ETagHash::default())
+        Self::with(ETagHash::default(), 64 << 20)
     }
 
     /// One whose entity tags are made of this.
     pub(super) fn with_etag(made_of: ETagHash) -> Self {
+        Self::with(made_of, 64 << 20)
+    }
+
+    /// One with a budget of so many bytes.
+    pub(super) fn with_memory(bytes: u64) -> Self {
+        Self::with(ETagHash::default(), bytes)
+    }
+
+    fn with(made_of: ETagHash, memory: u64) -> Self {
         let driver = AnyDriver::Memory(MemoryDriver::with_clock(Still));
         let rules = DriverRules::new(vec![("memory".to_owned(), driver)], vec![]);
         let credential = |id: &str, tenant| Credential {
@@ -177,7 +187,8 @@ impl Server {
             tenants: Tenants::new(vec![credential("one", 0), credential("two", 7)]),
             body_bytes_max: 32 << 20,
         };
-        let this = Self(Service::new(config, Rc::new(Engine::with_etag(rules, made_of)), Still));
+        let engine = Rc::new(Engine::with_etag(rules, made_of));
+        let this = Self(Service::new(config, engine, Budget::new(memory), Still));
         assert_eq!(this.send(&request("PUT /bkt")).status, 200);
         this
     }

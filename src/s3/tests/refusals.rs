@@ -53,6 +53,31 @@ fn what_is_not_implemented_changes_nothing() {
 }
 
 #[test]
+fn documents_are_paid_for_from_the_byte_budget() {
+    let server = Server::with_memory(64 << 10);
+    let key = "k".repeat(1000);
+    let delete = |count: usize| {
+        let objects = format!("<Object><Key>{key}</Key></Object>").repeat(count);
+        let document = format!("<Delete>{objects}</Delete>");
+        server.send(&request("POST /bkt?delete").body(document).md5())
+    };
+    assert_eq!(server.send(&request(&format!("PUT /bkt/{key}")).body("x")).status, 200);
+    assert_eq!(delete(40).error(), (503, "SlowDown"));
+    assert_eq!(server.send(&request(&format!("HEAD /bkt/{key}"))).status, 200);
+    // What was reserved for it is free again.
+    assert_eq!(server.send(&request("GET /bkt")).elements("Key"), [&*key]);
+    assert_eq!(delete(10).status, 200);
+    assert_eq!(server.send(&request(&format!("HEAD /bkt/{key}"))).status, 404);
+
+    for number in 0..50 {
+        let put = request(&format!("PUT /bkt/{number:02}{}", "%F0%9F%A6%80".repeat(200)));
+        assert_eq!(server.send(&put).status, 200);
+    }
+    assert_eq!(server.send(&request("GET /bkt?encoding-type=url")).error(), (503, "SlowDown"));
+    assert_eq!(server.send(&request("GET /bkt?encoding-type=url&max-keys=5")).status, 200);
+}
+
+#[test]
 fn a_connection_ends_only_if_it_must() {
     let server = Server::new();
     let refused = |length| request("PUT /bkt/k?tagging").body("x".repeat(length));

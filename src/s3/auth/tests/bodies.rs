@@ -331,8 +331,15 @@ fn documents_are_bounded_and_verified() {
         let mut body = Pieces { length, ..Pieces::new(bytes, &[2]) };
         request.with_head(|head| {
             let mut source = BodySource::document(head, &identity, &mut body, 1 << 20).unwrap();
-            let reading = read_document(&ctx, &mut source, limit);
-            reading.now_or_never().unwrap().map_err(|error| error.code)
+            let mut granted = 0;
+            let grow = async |bytes| {
+                granted = bytes;
+                Ok(())
+            };
+            let reading = read_document(&ctx, &mut source, limit, grow);
+            let result = reading.now_or_never().unwrap().map_err(|error| error.code);
+            assert!(granted <= limit + 1, "no more is taken than a document may have");
+            result
         })
     };
     assert_eq!(read(b"123456789", Some(9), 9), Ok(b"123456789".to_vec()));
