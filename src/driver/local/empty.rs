@@ -39,6 +39,10 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Most bytes that one walk copies.
 const BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes of one composite after which the parts that moved are committed, so that their old places go and readers'
+/// files are not kept for as long as all of it takes. Tests commit after each part.
+const STEP_BYTES: u64 = if cfg!(test) { 1 } else { 64 << 20 };
+
 /// Extents that are copied at once; they share their sync.
 const COPIES_MAX: usize = 4;
 
@@ -95,7 +99,7 @@ async fn empty<D: Disk, C: Clock>(
             if core.stopping.get() {
                 return Ok(moved);
             }
-            let moves = some.iter().map(|live| move_one(core, live, &segments, &pace));
+            let moves = some.iter().map(|live| move_all(core, live, &segments, &pace));
             let mut moves = futures_util::stream::iter(moves).buffer_unordered(COPIES_MAX);
             while let Some(done) = moves.next().await {
                 moved += done?;
@@ -106,7 +110,23 @@ async fn empty<D: Disk, C: Clock>(
 }
 
 /// Moves the extents of one record that lie in the segments; returns how many.
-async fn move_one<D: Disk, C: Clock>(
+async fn move_all<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    live: &Live,
+    segments: &HashSet<u64>,
+    pace: &Pace<D, C>,
+) -> Result<u64, DriverError> {
+    let mut all = 0;
+    loop {
+        match move_some(core, live, segments, pace).await? {
+            0 => return Ok(all),
+            moved => all += moved,
+        }
+    }
+}
+
+/// Moves some of them; returns 0 if nothing is left to move or the record is not current any more.
+async fn move_some<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     live: &Live,
     segments: &HashSet<u64>,
@@ -134,13 +154,18 @@ async fn move_one<D: Disk, C: Clock>(
                 .ok_or(DriverError::Corrupt)?;
             let mut parts = parts::decode(listed).ok_or(DriverError::Corrupt)?;
             let mut moved = Vec::new();
+            let mut copied = 0;
             for part in &mut parts {
+                if copied >= STEP_BYTES {
+                    break;
+                }
                 if let Location::Extent { segment, .. } = part.location
                     && segments.contains(&segment)
                     && part.size > 0
                     && let Some(one) = copy(core, &ctx, part.location, part.size, pace).await?
                 {
                     part.location = one.to.location();
+                    copied += part.size;
                     moved.push(one);
                 }
             }
