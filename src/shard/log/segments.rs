@@ -14,6 +14,7 @@ use super::probe::SyncMethod;
 use super::seal::SealJob;
 use crate::io::buffer::AlignedBuffer;
 use crate::io::{Disk, DiskFile, OpenOptions};
+use crate::shard::planted::{self, Bug};
 use crate::shard::volume::Volume;
 
 /// Bytes per write, where much is written at once.
@@ -253,7 +254,8 @@ impl<D: Disk> Segments<D> {
             write: true,
             create_new: false,
             direct: true,
-            durable_writes: self.method == SyncMethod::DurableWrites,
+            durable_writes: self.method == SyncMethod::DurableWrites
+                && !planted::is(Bug::LogNotSynced),
         }
     }
 
@@ -308,9 +310,15 @@ impl<D: Disk> Segments<D> {
         buffer: AlignedBuffer,
         offset: u64,
     ) -> (io::Result<()>, AlignedBuffer) {
+        if planted::is(Bug::AcknowledgeBeforeWrite) {
+            planted::write_later(file, &buffer, offset);
+            return (Ok(()), buffer);
+        }
         let (result, buffer) = file.write_at(buffer, offset).await;
         let result = match (result, self.method) {
-            (Ok(()), SyncMethod::WriteThenSync) => file.sync().await,
+            (Ok(()), SyncMethod::WriteThenSync) if !planted::is(Bug::LogNotSynced) => {
+                file.sync().await
+            }
             (result, _) => result,
         };
         (result, buffer)
