@@ -56,7 +56,10 @@ pub enum ServerError {
     /// The executors cannot run here.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// The address is not ours or is in use.
+    /// Somebody else listens there.
+    #[error("cannot listen on {0}: it is in use by another process; choose another with --listen")]
+    InUse(SocketAddr),
+    /// The address is not ours.
     #[error("cannot listen on {address}: {error}")]
     Listen {
         /// The address.
@@ -289,8 +292,13 @@ impl Prepared {
         if files.is_some_and(|files| files < wanted) {
             tracing::warn!(?files, wanted, "too few open files are allowed for all connections");
         }
-        let (address, listeners) = listener::bind(config.listen, config.cores.len())
-            .map_err(|error| ServerError::Listen { address: config.listen, error })?;
+        let (address, listeners) =
+            listener::bind(config.listen, config.cores.len()).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => ServerError::InUse(config.listen),
+                    _ => ServerError::Listen { address: config.listen, error },
+                }
+            })?;
         let admin = admin::bind(config.admin)?;
         let budget = Budget::new(config.memory_bytes);
         let storage = Storage::open(&config.drivers, config.cores.len(), &budget, config.upkeep)?;

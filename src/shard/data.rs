@@ -23,8 +23,12 @@ use crate::runtime;
 /// Length of a data segment, in bytes.
 pub(crate) const SEGMENT_LENGTH: u64 = 256 << 20;
 
-/// Length of one where there is no room for more.
+/// Length of one where there is little room.
 const SEGMENT_LENGTH_MIN: u64 = 16 << 20;
+
+/// A new segment takes at most one in so many of the bytes that are free, if that is not less than the least length:
+/// what a segment has reserved and not used is of use to nobody else.
+const FREE_SHARE: u64 = 16;
 
 /// A file of the data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ struct Active<F> {
     file: F,
     length: u64,
     next: Cell<u64>,
+    /// `next` when somebody last looked whether it moves.
+    looked_at: Cell<u64>,
     failed: Cell<bool>,
     syncing: Turn,
     /// Number of syncs that began, and the last one of which all writes before are durable.
@@ -151,7 +157,9 @@ impl<D: Disk> DataWriter<D> {
         let options =
             OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
         let file = self.disk.open(&path, options).await?;
-        let mut length = self.segment_length.max(least);
+        let free = self.disk.free_bytes(&layout.data()).await.unwrap_or(u64::MAX);
+        let share = (free / FREE_SHARE).max(SEGMENT_LENGTH_MIN) & !(SEGMENT_LENGTH_MIN - 1);
+        let mut length = self.segment_length.min(share).max(least);
         let mut allocated = file.allocate(length).await;
         for smaller in [SEGMENT_LENGTH_MIN.max(least), least] {
             if allocated.as_ref().is_err_and(is_full) {
@@ -171,6 +179,7 @@ impl<D: Disk> DataWriter<D> {
             file,
             length,
             next: Cell::new(0),
+            looked_at: Cell::new(0),
             failed: Cell::new(false),
             syncing: Turn::default(),
             syncs_begun: Cell::new(0),
@@ -219,10 +228,24 @@ impl<D: Disk> DataWriter<D> {
     /// Ends the segment that is being filled and cuts off what was not used.
     pub(crate) async fn close(&self) {
         if let Some(active) = self.active.take() {
-            self.shared.segments.seal_data(active.id, active.next.get());
+            // First: what is dead is unlinked as soon as it is sealed.
             if let Err(error) = active.file.set_length(active.next.get()).await {
                 tracing::warn!(segment = active.id, %error, "a data segment was not cut");
             }
+            self.shared.segments.seal_data(active.id, active.next.get());
+        }
+    }
+
+    /// Ends the segment that is being filled if half of what was written to it is dead and nothing was added since the
+    /// last call: it would keep its whole length from everybody else until this core has more to write.
+    pub(crate) async fn close_if_idle(&self) {
+        let idle = self.active.borrow().as_ref().is_some_and(|active| {
+            let used = active.next.get();
+            let unchanged = active.looked_at.replace(used) == used;
+            unchanged && used > 0 && self.shared.segments.data(active.id).live() * 2 <= used
+        });
+        if idle {
+            self.close().await;
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) async fn run<D: Disk, C: Clock>(
     loop {
         clock.sleep(PERIOD).await;
         let Some(core) = core.upgrade().filter(|core| !core.stopping.get()) else { return };
+        core.data.close_if_idle().await;
         keeper.collect(&core).await;
         keeper.condemn_logs(&core);
         keeper.empty_oldest_log(&core).await;

@@ -1,7 +1,8 @@
 //! Opening a data folder, and starting and stopping the driver on each core.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,6 +38,14 @@ pub enum OpenError {
     /// What it holds cannot be read.
     #[error("recovery failed: {0}")]
     Recovery(String),
+    /// There is no room for the log, without which nothing can be deleted either.
+    #[error("the disk of the data folder {} is full: make {} MiB of room for its log, then start again", path.display(), bytes >> 20)]
+    Full {
+        /// The folder.
+        path: PathBuf,
+        /// What the logs of all cores need at least.
+        bytes: u64,
+    },
     /// It cannot be written.
     #[error("the log cannot be written: {0}")]
     Log(#[from] std::io::Error),
@@ -163,8 +172,16 @@ impl<D: Disk, C: Clock> Local<D, C> {
         };
         let log_volume = Arc::clone(&shared.volume);
         let number = u16::try_from(core).unwrap_or(u16::MAX);
-        let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, volume.log_options)
-            .await?;
+        let free = disk.free_bytes(&log_volume.layout().log()).await?;
+        let options = volume.log_options.fitting(free, shared.cores());
+        let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, options);
+        let log = log.await.map_err(|error| match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                let path = shared.volume.layout().root.clone();
+                OpenError::Full { path, bytes: options.segment_length * shared.cores() as u64 }
+            }
+            _ => OpenError::Log(error),
+        })?;
         runtime::spawn(log.background());
         let committer = Committer::new(Arc::clone(&shared), core, clock.clone(), log);
         let cache_bytes = volume.budget.total() / CACHE_SHARE / shared.cores() as u64;

@@ -4,6 +4,12 @@ use super::format::{BODY_BYTES_MAX, FRAME_HEADER, META_BYTES_MAX, RECORD_ENTRY, 
 use super::probe::SyncMethod;
 use super::{NewRecord, SEGMENT_LENGTH};
 
+/// No segment is made shorter than this because the disk is small.
+const SEGMENT_LENGTH_MIN: u64 = 16 << 20;
+
+/// A segment should be at most one in so many of a core's share of the free bytes.
+const FREE_SHARE: u64 = 16;
+
 /// Most bytes of one batch, counted with [`encoded_length`]. The largest record fits.
 pub const BATCH_BYTES_MAX: usize = BODY_BYTES_MAX + (64 << 10);
 /// Most records of one batch.
@@ -42,6 +48,20 @@ pub struct LogOptions {
     pub sync_method: Option<SyncMethod>,
     /// Length of a segment file, in bytes: a multiple of 4096, with room for two of the largest frames.
     pub segment_length: u64,
+}
+
+impl LogOptions {
+    /// Shorter segments where so many free bytes are to do for the logs of so many cores, each of which keeps two or
+    /// three: all together they should leave most of the room to artifacts.
+    #[must_use]
+    pub fn fitting(self, free: u64, cores: usize) -> Self {
+        let share = free / (cores.max(1) as u64 * FREE_SHARE);
+        let mut segment_length = self.segment_length;
+        while segment_length > share && segment_length / 2 >= SEGMENT_LENGTH_MIN {
+            segment_length /= 2;
+        }
+        Self { segment_length, ..self }
+    }
 }
 
 impl Default for LogOptions {
@@ -85,5 +105,22 @@ impl Shape {
 
     pub(super) fn frame_length(self) -> usize {
         padded(FRAME_HEADER + self.payload_length as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_shorter_where_there_is_little_room() {
+        let length = |free: u64, cores| LogOptions::default().fitting(free, cores).segment_length;
+        assert_eq!(length(u64::MAX, 64), 64 << 20);
+        assert_eq!(length(2 << 30, 2), 64 << 20);
+        assert_eq!(length(1 << 30, 2), 32 << 20);
+        assert_eq!(length(300 << 20, 2), 16 << 20);
+        assert_eq!(length(0, 2), 16 << 20, "the disk says that it is full");
+        let asked = LogOptions { segment_length: 12 << 20, ..LogOptions::default() };
+        assert_eq!(asked.fitting(0, 1).segment_length, 12 << 20, "it is short as it is");
     }
 }

@@ -1,7 +1,7 @@
 //! The commit log: the only truth.
 //!
 //! A log is the stream of frames that one core of one start wrote, over segments of
-//! [`SEGMENT_LENGTH`] bytes. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
+//! [`SEGMENT_LENGTH`] bytes, less where the disk is small. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
 //! Records are opaque here: what their `meta` and `body` mean is the index's business.
 
 mod batch;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-/// Length of a log segment, in bytes.
+/// Length of a log segment, in bytes, where there is room for it.
 pub const SEGMENT_LENGTH: u64 = 64 << 20;
 
 /// A log: the core that wrote it and the start of the server in which it did. Starts count from 1.

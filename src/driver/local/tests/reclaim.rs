@@ -92,3 +92,25 @@ fn the_log_does_not_grow_with_what_is_dead() {
         until(|| data_files(folder.path()).len() <= 1).await;
     });
 }
+
+#[test]
+fn a_data_segment_that_nobody_fills_any_more_gives_its_room_back() {
+    let folder = tempfile::tempdir().unwrap();
+    on_one_core(folder.path(), async |driver| {
+        create(&driver).await;
+        for to in ["a", "b", "c"] {
+            put(&driver, to, Given::new(body(1 << 20, 1))).await.unwrap();
+        }
+        let before = data_files(folder.path());
+        assert_eq!(before.len(), 1);
+        // Two thirds are dead: what lives moves, and the segment goes with all that it had reserved.
+        delete(&driver, &["a", "b"]).await;
+        until(|| data_files(folder.path()).iter().all(|file| !before.contains(file))).await;
+        assert_eq!(get(&driver, "c").await.unwrap(), body(1 << 20, 1));
+        delete(&driver, &["c"]).await;
+        until(|| data_files(folder.path()).is_empty()).await;
+        // The next one goes to a new segment.
+        put(&driver, "d", Given::new(body(1 << 20, 2))).await.unwrap();
+        assert_eq!(get(&driver, "d").await.unwrap(), body(1 << 20, 2));
+    });
+}
