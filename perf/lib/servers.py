@@ -25,10 +25,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def pinned(core):
-    """What a child does before its program starts: go to the core, with priority where that is allowed."""
+def pinned(*cores):
+    """What a child does before its program starts: go to the cores, with priority where that is allowed."""
     def prepare():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, set(cores))
         try:
             os.setpriority(os.PRIO_PROCESS, 0, -20)
         except PermissionError:
@@ -37,17 +37,17 @@ def pinned(core):
 
 
 class CpuClock:
-    """Nanoseconds of CPU that a process and the processes it started have used, by /proc/PID/task/*/schedstat.
+    """Nanoseconds of CPU that a process and those it has started by now have used, by /proc/PID/task/*/schedstat.
 
     A thread that ends keeps what was last seen of it, so read often.
     """
 
     def __init__(self, pid):
-        self.pid = pid
+        self.pids = family(pid)
         self.of_threads = {}
 
     def read_ns(self):
-        for pid in family(self.pid):
+        for pid in self.pids:
             try:
                 threads = os.listdir(f"/proc/{pid}/task")
             except OSError:
@@ -62,15 +62,18 @@ class CpuClock:
 
 
 def family(pid):
-    """The process and its children."""
+    """The process and its descendants."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                pass
     pids = [pid]
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                for child in file.read().split():
-                    pids += family(int(child))
-    except OSError:
-        pass
+    for one in pids:
+        pids += [child for child, parent in parents.items() if parent == one]
     return pids
 
 
@@ -136,10 +139,11 @@ class Server:
     speaks_s3 = True
 
     def __init__(self, work, core):
+        """Starts it on a core, or on a list of cores."""
         self.folder = Path(work) / self.name
         self.folder.mkdir(parents=True)
         self.port = free_port()
-        self.core = core
+        self.cores = [core] if isinstance(core, int) else list(core)
         self.log = open(Path(work) / f"{self.name}.log", "ab")
         self.process = None
         self.start()
@@ -157,7 +161,7 @@ class Server:
     def start(self):
         self.process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,
-            env={**os.environ, **self.environment()}, preexec_fn=pinned(self.core))
+            env={**os.environ, **self.environment()}, preexec_fn=pinned(*self.cores))
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -230,7 +234,7 @@ class Vaultaire(Server):
     def command(self):
         return [str(Path(self.binary).resolve()), "serve", "--data", str(self.folder / "data"),
                 "--listen", f"127.0.0.1:{self.port}", "--admin", "127.0.0.1:0",
-                "--cores", str(self.core), *self.extra]
+                "--cores", ",".join(map(str, self.cores)), *self.extra]
 
     def environment(self):
         return {"VAULTAIRE_ACCESS_KEY_ID": ACCESS_KEY, "VAULTAIRE_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -252,7 +256,7 @@ class Versitygw(Server):
 
     def command(self):
         return [self.find(), "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", "us-east-1",
-                "--port", f"127.0.0.1:{self.port}", "--quiet", "posix", str(self.folder)]
+                "--port", f"127.0.0.1:{self.port}", "--quiet", "--keep-alive", "posix", str(self.folder)]
 
 
 class Rclone(Server):

@@ -9,6 +9,7 @@ mod bad_input;
 mod conditions;
 mod harness;
 mod listing;
+mod load;
 mod multipart;
 mod recovery;
 mod sign;
