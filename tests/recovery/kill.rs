@@ -58,7 +58,7 @@ fn a_server_that_is_killed_loses_nothing_acknowledged() {
 #[test]
 fn a_planted_bug_is_seen_by_killing() {
     let options = Options { planted: Some("acknowledge-before-write"), ..Options::default() };
-    let (verdict, _) = campaign(&options, 10, 7);
+    let (verdict, _) = campaign(&options, 40, 7);
     println!("acknowledge-before-write: {:?}", verdict.notes.first());
     assert!(!verdict.is_clean(), "what was acknowledged too early was not missed");
 }

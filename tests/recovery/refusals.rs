@@ -9,7 +9,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use crate::client::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use crate::device::{Disk, LOOP_DEVICE, Mount, ShutDownDisk, lacks, tool};
 use crate::load::create_container;
-use crate::server::{Options, Server, command, command_at};
+use crate::server::{Options, Server, binary, command, command_at};
 
 /// Runs what must not become a server; returns the line that it says.
 fn refused(mut command: Command) -> String {
@@ -98,12 +98,12 @@ fn a_port_in_use_is_told() {
 fn as_nobody(folder: &Path, data: &Path) -> Command {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
     // Where the build lies, the other user may not look.
-    let binary = folder.join("vaultaire");
-    std::fs::copy(env!("CARGO_BIN_EXE_vaultaire"), &binary).unwrap();
+    let copy = folder.join("vaultaire");
+    std::fs::copy(binary(), &copy).unwrap();
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&binary)
+        .arg(&copy)
         .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
         .arg(data)
         .env_clear()

@@ -1,7 +1,7 @@
 //! The real server as a process: started on a folder, killed or stopped, its log at hand when a test fails.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +34,11 @@ pub(crate) struct Refusal {
     pub(crate) said: String,
 }
 
+/// The server's binary: the one that was built with this test, or another for long runs.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("BINARY").map_or_else(|| env!("CARGO_BIN_EXE_vaultaire").into(), Into::into)
+}
+
 /// The command that starts a server on `data`.
 pub(crate) fn command(data: &Path, options: &Options) -> Command {
     let mut command = command_at(data, "127.0.0.1:0", "127.0.0.1:0");
@@ -46,7 +51,7 @@ pub(crate) fn command(data: &Path, options: &Options) -> Command {
 
 /// The command that starts a server on `data` at these addresses.
 pub(crate) fn command_at(data: &Path, listen: &str, admin: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vaultaire"));
+    let mut command = Command::new(binary());
     command
         .args(["serve", "--listen", listen, "--admin", admin, "--data"])
         .arg(data)
