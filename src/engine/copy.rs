@@ -10,6 +10,7 @@ use crate::model::{
     ByteRange, ChecksumAlgorithm, Digests, ETagHash, Metadata, PartInfo, ReadConditions,
     ReadVerdict, UploadId, WriteCondition, WriteReceipt,
 };
+use crate::runtime::yield_now;
 
 use super::digest::Digester;
 use super::put::allowed;
@@ -278,7 +279,7 @@ impl<R: Reader> Source for CopySource<R> {
         }
         if let Some(digester) = &mut self.digester {
             digester.update_checksums(&buffer.as_ref()[start..end]);
-            buffer = digester.update_md5(buffer, start..end).await;
+            buffer = digester.update_md5(buffer, start..end, yield_now).await;
         }
         (Ok(end - start), buffer)
     }

@@ -53,11 +53,42 @@ pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {
-            Poll::Ready(())
-        } else {
-            cx.waker().wake_by_ref();
-            Poll::Pending
+            return Poll::Ready(());
         }
+        // The executor puts a task that wakes itself at the front of its queue, one that another wakes at the back.
+        let waker = cx.waker().clone();
+        spawn(async move { waker.wake() });
+        Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::core::{Backend, BlockingPool, block_on};
+    use super::*;
+
+    #[test]
+    fn a_task_that_yields_lets_the_others_run() {
+        for backend in [Backend::Uring, Backend::Legacy] {
+            let run = block_on(backend, &BlockingPool::new(1), async {
+                let turns = Rc::new(Cell::new(0));
+                let others = turns.clone();
+                spawn(async move {
+                    for turn in 1..=3 {
+                        others.set(turn);
+                        yield_now().await;
+                    }
+                });
+                for turn in 1..=3 {
+                    yield_now().await;
+                    assert_eq!(turns.get(), turn, "{backend:?}");
+                }
+            });
+            run.unwrap();
+        }
+    }
 }

@@ -146,7 +146,8 @@ impl Digester {
         }
     }
 
-    /// Adds the `range` of `bytes` to the MD5, if that was asked for, together with those of other bodies.
+    /// Adds the `range` of `bytes` to the MD5, if that was asked for, together with those of other bodies. `yield_now`
+    /// lets the core's other tasks run once.
     ///
     /// # Cancel safety
     /// Dropping the future drops the bytes, and the digester has no MD5 any more.
@@ -154,9 +155,10 @@ impl Digester {
         &mut self,
         bytes: B,
         range: Range<usize>,
+        yield_now: impl AsyncFn(),
     ) -> B {
         let Some(md5) = self.md5.take() else { return bytes };
-        let (md5, bytes) = md5::update_together(md5, bytes, range).await;
+        let (md5, bytes) = md5::update_together(md5, bytes, range, yield_now).await;
         self.md5 = Some(md5);
         bytes
     }

@@ -12,6 +12,7 @@ use crate::driver::{BodyError, Buffer, Source};
 use crate::engine::digest::Digester;
 use crate::http::{Body, RequestHead};
 use crate::model::{ChecksumAlgorithm, Digests, ETagHash};
+use crate::runtime::yield_now;
 
 /// The checksum that is stored where the client names none, as S3 has it.
 const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
@@ -218,7 +219,7 @@ impl<B: Body> Source for BodySource<'_, B> {
             Err(error) => return (Err(error), buffer),
         };
         if let Some(digester) = &mut self.digester {
-            buffer = digester.update_md5(buffer, start..start + filled).await;
+            buffer = digester.update_md5(buffer, start..start + filled, yield_now).await;
         }
         (Ok(filled), buffer)
     }

@@ -7,10 +7,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::ops::Range;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use super::Md5;
 use super::kernel::{BLOCK, Kernel, LANES_MAX, State};
@@ -25,7 +25,8 @@ thread_local! {
     static LANES: Lanes = Lanes::new();
 }
 
-/// Adds the `range` of `bytes` to `md5`, together with whatever else is being added on this thread.
+/// Adds the `range` of `bytes` to `md5`, together with whatever else is being added on this thread. `yield_now` lets
+/// the thread's other tasks run once.
 ///
 /// # Cancel safety
 /// Dropping the future drops the MD5 and the bytes. It must be polled when it is woken or dropped: others may depend
@@ -37,6 +38,7 @@ pub async fn update_together<B: AsRef<[u8]> + 'static>(
     mut md5: Md5,
     bytes: B,
     range: Range<usize>,
+    yield_now: impl AsyncFn(),
 ) -> (Md5, B) {
     let slice = &bytes.as_ref()[range.clone()];
     let begun = md5.begun().min(slice.len());
@@ -54,7 +56,12 @@ pub async fn update_together<B: AsRef<[u8]> + 'static>(
     });
     let queued: Rc<Job<dyn AsRef<[u8]>>> = job.clone();
     LANES.with(|lanes| lanes.queue.borrow_mut().push_back(Rc::clone(&queued)));
-    Waiting(queued).await;
+    let waiting = Waiting(queued);
+    while !waiting.done().await {
+        yield_now().await;
+        LANES.with(Lanes::turn);
+    }
+    drop(waiting);
     // The queue has let go of what is done.
     match Rc::try_unwrap(job) {
         Ok(job) => (job.md5.into_inner(), job.bytes),
@@ -104,33 +111,27 @@ impl AnyJob {
     }
 }
 
-/// Waits until a job is done, or does it.
+/// A job in the queue, for as long as somebody waits for it.
 struct Waiting(Rc<AnyJob>);
 
-impl Future for Waiting {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let job = &self.0;
-        LANES.with(|lanes| {
-            if lanes.is_leader(job) {
-                lanes.turn();
-            }
+impl Waiting {
+    /// Waits until the job is done or it is this one's turn to work for all; whether it is done.
+    async fn done(&self) -> bool {
+        poll_fn(|context| {
+            let job = &self.0;
             if job.is_done() {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
-            let mut waker = job.waker.borrow_mut();
-            match &mut *waker {
-                Some(waker) => waker.clone_from(context.waker()),
-                None => *waker = Some(context.waker().clone()),
-            }
-            if lanes.is_led() && !lanes.is_leader(job) {
-                return Poll::Pending;
-            }
-            *lanes.leader.borrow_mut() = Some(Rc::clone(job));
-            context.waker().wake_by_ref();
-            Poll::Pending
+            LANES.with(|lanes| {
+                let mut waker = job.waker.borrow_mut();
+                match &mut *waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    None => *waker = Some(context.waker().clone()),
+                }
+                if lanes.leads(job) { Poll::Ready(false) } else { Poll::Pending }
+            })
         })
+        .await
     }
 }
 
@@ -157,8 +158,10 @@ impl Lanes {
         Self { kernel, queue: RefCell::default(), leader: RefCell::default() }
     }
 
-    fn is_led(&self) -> bool {
-        self.leader.borrow().is_some()
+    /// Whether this job's waiter is the one to work; it is if there is none.
+    fn leads(&self, job: &Rc<AnyJob>) -> bool {
+        let mut leader = self.leader.borrow_mut();
+        Rc::ptr_eq(leader.get_or_insert_with(|| Rc::clone(job)), job)
     }
 
     fn is_leader(&self, job: &Rc<AnyJob>) -> bool {
@@ -173,13 +176,12 @@ impl Lanes {
         if !self.is_leader(job) {
             return;
         }
-        // One that nobody waits for yet will lead when somebody does.
-        let queue = self.queue.borrow();
-        let next = queue.iter().find(|other| other.waker.borrow().is_some());
-        if let Some(next) = next {
+        let next = self.queue.borrow().front().cloned();
+        // One that does not wait yet will find that it leads.
+        if let Some(next) = &next {
             next.wake();
         }
-        *self.leader.borrow_mut() = next.cloned();
+        *self.leader.borrow_mut() = next;
     }
 
     /// Works for all.
