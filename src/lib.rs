@@ -14,3 +14,10 @@ pub mod s3;
 pub mod server;
 pub mod shard;
 pub mod stdx;
+
+// The simulation is a program of its own, and sees the crate from outside.
+#[cfg(test)]
+extern crate self as vaultaire;
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod simulation;

@@ -40,6 +40,22 @@ impl Clock for SystemClock {
     }
 }
 
+/// A simulation's clock; its wall clock began at some moment of 2026.
+#[cfg(any(test, feature = "testing"))]
+impl Clock for crate::runtime::simulated::SimulatedClock {
+    fn now(&self) -> Monotonic {
+        Monotonic(self.now_ns())
+    }
+
+    fn wall_ms(&self) -> i64 {
+        i64::try_from(1_780_000_000_000 + self.now_ns() / 1_000_000).unwrap_or(i64::MAX)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        Self::sleep(self, duration).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

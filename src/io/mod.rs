@@ -9,6 +9,7 @@ pub mod clock;
 pub mod folder;
 pub mod pool;
 pub mod residency;
+#[cfg(any(test, feature = "testing"))]
 pub mod sim;
 pub mod socket;
 #[cfg(test)]

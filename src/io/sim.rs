@@ -2,10 +2,18 @@
 //!
 //! Files are kept as blocks, and blocks of zeros not at all. A write changes what is read at once, and
 //! is remembered until a sync makes it durable; so are creations, renames and removals until their
-//! directory is synced. Every operation lets other tasks run once before it takes effect.
+//! directory is synced. Every operation lets other tasks run before it takes effect.
+//!
+//! A disk with a seed ([`SimDisk::with_seed`]) also fails by chance, takes its time, keeps track of directories, and
+//! keeps snapshots of itself from which disks after a power cut at that moment are made.
+
+mod content;
+mod crash;
+mod faults;
+mod folder;
+mod state;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -13,11 +21,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use self::content::{BLOCK, Content};
+use self::faults::Chance;
+pub use self::faults::{Faults, Misdeed};
+use self::state::{Change, Name, NameChange, State, missing, parent, text};
 use super::buffer::AlignedBuffer;
 use super::{DirectoryEntry, Disk, DiskFile, OpenOptions};
+use crate::runtime::simulated::Random;
 
-const BLOCK: u64 = 4096;
-const BLOCK_BYTES: usize = 4096;
 /// What a disk writes whole or not at all, in bytes.
 pub const SECTOR: usize = 512;
 
@@ -48,85 +59,37 @@ pub struct SimDisk(Rc<RefCell<World>>);
 
 #[derive(Default)]
 struct World {
-    files: Vec<FileState>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
+    state: State,
     events: Vec<SimEvent>,
     /// Counts writes and syncs, for [`SimDisk::fail_after`].
     operations: u64,
     failures: Vec<(u64, i32)>,
     /// Bytes that may still be taken by files; `None` for no limit.
     free: Option<u64>,
+    chance: Option<Box<Chance>>,
 }
 
-#[derive(Clone, Default)]
-struct Content {
-    blocks: BTreeMap<u64, Box<[u8; BLOCK_BYTES]>>,
-    length: u64,
+/// A moment of a disk's life.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// What [`SimDisk::mark`] had been told.
+    pub mark: usize,
+    state: State,
 }
 
-#[derive(Default)]
-struct FileState {
-    now: Content,
-    durable: Content,
-    /// Writes since the last sync.
-    pending: Vec<(u64, Vec<u8>)>,
-}
-
-impl Content {
-    fn read(&self, mut bytes: &mut [u8], mut offset: u64) -> usize {
-        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let count = bytes.len().min(left);
-        bytes = &mut bytes[..count];
-        while !bytes.is_empty() {
-            let (block, at) = place(offset);
-            let piece = bytes.len().min(BLOCK_BYTES - at);
-            let (head, rest) = bytes.split_at_mut(piece);
-            match self.blocks.get(&block) {
-                Some(block) => head.copy_from_slice(&block[at..at + piece]),
-                None => head.fill(0),
-            }
-            bytes = rest;
-            offset += piece as u64;
-        }
-        count
+impl Snapshot {
+    /// A disk as it would be after a power cut at this moment.
+    #[must_use]
+    pub fn after_power_cut(&self, random: &mut Random) -> SimDisk {
+        SimDisk::seeded_state(crash::after_power_cut(&self.state, random), random.number())
     }
 
-    fn write(&mut self, mut bytes: &[u8], mut offset: u64) {
-        self.length = self.length.max(offset + bytes.len() as u64);
-        while !bytes.is_empty() {
-            let (block, at) = place(offset);
-            let (head, rest) = bytes.split_at(bytes.len().min(BLOCK_BYTES - at));
-            if head == [0; BLOCK_BYTES] {
-                self.blocks.remove(&block);
-            } else {
-                let stored = self.blocks.entry(block).or_insert_with(|| Box::new([0; BLOCK_BYTES]));
-                stored[at..at + head.len()].copy_from_slice(head);
-            }
-            offset += head.len() as u64;
-            bytes = rest;
-        }
+    /// Whether there is anything that a power cut could take.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.state.changes.is_empty()
+            && self.state.files.iter().all(|file| file.pending.is_empty() && file.hidden.is_empty())
     }
-
-    fn set_length(&mut self, length: u64) {
-        let (block, at) = place(length);
-        if length < self.length {
-            self.blocks.split_off(&length.div_ceil(BLOCK));
-            if let Some(last) = self.blocks.get_mut(&block) {
-                last[at..].fill(0);
-            }
-        }
-        self.length = length;
-    }
-}
-
-/// Block number, and offset in the block.
-fn place(offset: u64) -> (u64, usize) {
-    (offset / BLOCK, usize::try_from(offset % BLOCK).unwrap_or_default())
-}
-
-fn missing(path: &Path) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, path.display().to_string())
 }
 
 /// Lets other tasks run once.
@@ -144,10 +107,6 @@ async fn pause() {
 }
 
 impl World {
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        self.names.get(path).copied().ok_or_else(|| missing(path))
-    }
-
     /// Counts an operation that may be told to fail.
     fn count(&mut self) -> io::Result<()> {
         self.operations += 1;
@@ -160,7 +119,7 @@ impl World {
 
     /// Takes space for a file to grow.
     fn grow(&mut self, file: usize, length: u64) -> io::Result<()> {
-        let more = length.saturating_sub(self.files[file].now.length);
+        let more = length.saturating_sub(self.state.file(file).now.length);
         match &mut self.free {
             Some(free) if *free < more => Err(io::ErrorKind::StorageFull.into()),
             Some(free) => {
@@ -175,6 +134,24 @@ impl World {
         if let Some(free) = &mut self.free {
             *free += bytes;
         }
+    }
+
+    /// Whether a directory may have files.
+    fn has_directory(&self, path: &str) -> bool {
+        self.chance.is_none() || self.state.names.get(path) == Some(&Name::Directory)
+    }
+
+    fn file_named(&mut self, path: &str, create_new: bool) -> io::Result<usize> {
+        match (self.state.find(path), create_new) {
+            (Ok(_), true) => Err(io::ErrorKind::AlreadyExists.into()),
+            (Err(_), true) if self.has_directory(parent(path)) => Ok(self.state.new_file(path)),
+            (found, _) => found,
+        }
+    }
+
+    fn change_length(&mut self, index: usize, length: u64) {
+        let number = self.state.change(index, Change::Length(length));
+        self.state.finish(index, number, false);
     }
 }
 
@@ -215,15 +192,22 @@ impl SimDisk {
     /// in whole sectors, have reached the medium. Open files must not be used any more.
     pub fn power_cut(&self, mut keep: impl FnMut(usize) -> usize) {
         let mut world = self.0.borrow_mut();
-        world.names = world.durable_names.clone();
-        let kept: BTreeSet<usize> = world.names.values().copied().collect();
-        for (index, file) in world.files.iter_mut().enumerate() {
-            for (offset, bytes) in std::mem::take(&mut file.pending) {
+        let State { files, names, durable_names, changes, .. } = &mut world.state;
+        *names = Rc::clone(durable_names);
+        changes.clear();
+        for (index, file) in files.iter_mut().enumerate() {
+            let file = Rc::make_mut(file);
+            for pending in std::mem::take(&mut file.pending) {
+                let Change::Blocks { first, blocks, .. } = &pending.change else { continue };
+                let mut bytes = Vec::new();
+                for block in blocks {
+                    bytes.extend_from_slice(block.as_deref().unwrap_or(&[0; 4096]));
+                }
                 let count = keep(bytes.len()).min(bytes.len()) / SECTOR * SECTOR;
-                file.durable.write(&bytes[..count], offset);
+                file.durable.write(&bytes[..count], first * BLOCK);
             }
-            file.now =
-                if kept.contains(&index) { file.durable.clone() } else { Content::default() };
+            let kept = names.values().any(|name| *name == Name::File(index));
+            file.now = if kept { file.durable.clone() } else { Content::default() };
         }
         world.failures.clear();
     }
@@ -234,8 +218,8 @@ impl SimDisk {
     /// If there is no such file.
     pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
-        let file = world.find(path)?;
-        let file = &mut world.files[file];
+        let index = world.state.find(text(path))?;
+        let file = world.state.file_mut(index);
         for content in [&mut file.now, &mut file.durable] {
             let mut byte = [0];
             content.read(&mut byte, offset);
@@ -250,10 +234,34 @@ impl SimDisk {
     /// If there is no such file.
     pub fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
         let world = self.0.borrow();
-        let content = &world.files[world.find(path)?].now;
+        let content = &world.state.file(world.state.find(text(path))?).now;
         let mut bytes = vec![0; usize::try_from(content.length).map_err(io::Error::other)?];
         content.read(&mut bytes, 0);
         Ok(bytes)
+    }
+
+    /// The names of all files, in order, with their lengths.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, u64)> {
+        let world = self.0.borrow();
+        let names = world.state.names.iter();
+        names
+            .filter_map(|(name, target)| match target {
+                Name::File(index) => Some((name.to_string(), world.state.file(*index).now.length)),
+                Name::Directory => None,
+            })
+            .collect()
+    }
+
+    /// Lets other tasks run, for how long is the seed's business.
+    async fn pause(&self) {
+        let times = match &mut self.0.borrow_mut().chance {
+            Some(chance) => 1 + chance.random.below(3),
+            None => 1,
+        };
+        for _ in 0..times {
+            pause().await;
+        }
     }
 }
 
@@ -263,62 +271,56 @@ impl Disk for SimDisk {
     async fn open(&self, path: &Path, options: OpenOptions) -> io::Result<SimFile> {
         pause().await;
         let mut world = self.0.borrow_mut();
-        let index = match (world.names.get(path).copied(), options.create_new) {
-            (Some(_), true) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(index), false) => index,
-            (None, false) => return Err(missing(path)),
-            (None, true) => {
-                world.files.push(FileState::default());
-                let index = world.files.len() - 1;
-                world.names.insert(path.to_path_buf(), index);
-                index
-            }
-        };
-        let durable = options.durable_writes;
-        Ok(SimFile { disk: self.clone(), index, path: Rc::from(path), durable })
+        if options.create_new {
+            world.step();
+        }
+        let index = world.file_named(text(path), options.create_new)?;
+        let (durable, direct) = (options.durable_writes, options.direct);
+        Ok(SimFile { disk: self.clone(), index, path: Rc::from(path), durable, direct })
     }
 
-    async fn create_directory(&self, _path: &Path) -> io::Result<()> {
+    async fn create_directory(&self, path: &Path) -> io::Result<()> {
         pause().await;
-        Ok(())
+        super::folder::Folder::create(self, path)
     }
 
     async fn list_directory(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         pause().await;
         let world = self.0.borrow();
-        let entries = world.names.iter().filter(|(name, _)| name.parent() == Some(path));
-        Ok(entries
-            .filter_map(|(name, &index)| {
-                let name = name.file_name()?.to_str()?.to_owned();
-                Some(DirectoryEntry { name, length: world.files[index].now.length })
-            })
-            .collect())
+        if !world.has_directory(text(path)) {
+            return Err(missing(text(path)));
+        }
+        let entry =
+            |(name, index)| DirectoryEntry { name, length: world.state.file(index).now.length };
+        Ok(world.state.files_in(text(path)).into_iter().map(entry).collect())
     }
 
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        pause().await;
+        self.pause().await;
         let mut world = self.0.borrow_mut();
-        let index = world.names.remove(from).ok_or_else(|| missing(from))?;
-        world.names.insert(to.to_path_buf(), index);
+        world.step();
+        let (from, to) = (text(from), text(to));
+        let index = world.state.find(from)?;
+        world.state.change_name(NameChange::Rename(from.into(), to.into(), index));
         Ok(())
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        pause().await;
+        self.pause().await;
         let mut world = self.0.borrow_mut();
-        let index = world.names.remove(path).ok_or_else(|| missing(path))?;
-        let length = world.files[index].now.length;
+        world.step();
+        let index = world.state.find(text(path))?;
+        let length = world.state.file(index).now.length;
+        world.state.change_name(NameChange::Remove(text(path).into()));
         world.shrink(length);
         Ok(())
     }
 
     async fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        pause().await;
+        self.pause().await;
         let mut world = self.0.borrow_mut();
-        let world = &mut *world;
-        world.durable_names.retain(|name, _| name.parent() != Some(path));
-        let names = world.names.iter().filter(|(name, _)| name.parent() == Some(path));
-        world.durable_names.extend(names.map(|(name, &index)| (name.clone(), index)));
+        world.step();
+        world.state.sync_names(text(path));
         Ok(())
     }
 
@@ -335,6 +337,7 @@ pub struct SimFile {
     index: usize,
     path: Rc<Path>,
     durable: bool,
+    direct: bool,
 }
 
 impl DiskFile for SimFile {
@@ -343,9 +346,9 @@ impl DiskFile for SimFile {
         mut buffer: AlignedBuffer,
         offset: u64,
     ) -> (io::Result<usize>, AlignedBuffer) {
-        pause().await;
-        let count = self.disk.0.borrow().files[self.index].now.read(&mut buffer, offset);
-        (Ok(count), buffer)
+        self.disk.pause().await;
+        let read = self.disk.0.borrow_mut().read(self.index, &mut buffer, offset, self.direct);
+        (read, buffer)
     }
 
     async fn write_at(
@@ -354,60 +357,59 @@ impl DiskFile for SimFile {
         offset: u64,
     ) -> (io::Result<()>, AlignedBuffer) {
         pause().await;
-        let mut world = self.disk.0.borrow_mut();
-        let room = world
-            .count()
-            .and_then(|()| world.grow(self.index, offset.saturating_add(buffer.len() as u64)));
-        if let Err(error) = room {
-            return (Err(error), buffer);
+        let written = self.disk.0.borrow_mut().write(self, &buffer, offset);
+        let number = match written {
+            Ok(number) => number,
+            Err(error) => return (Err(error), buffer),
+        };
+        let mut flight = faults::Flight { file: self, number, ended: false };
+        if self.disk.0.borrow().chance.is_some() {
+            self.disk.pause().await;
         }
-        let (path, length) = (self.path.to_path_buf(), buffer.len());
-        world.events.push(SimEvent::Write { path, offset, length, durable: self.durable });
-        let file = &mut world.files[self.index];
-        file.now.write(&buffer, offset);
-        if self.durable {
-            file.durable.write(&buffer, offset);
-        } else {
-            file.pending.push((offset, buffer.to_vec()));
-        }
-        (Ok(()), buffer)
+        flight.ended = true;
+        let finished = self.disk.0.borrow_mut().finish(self, number);
+        (finished, buffer)
     }
 
     async fn sync(&self) -> io::Result<()> {
         pause().await;
-        let mut world = self.disk.0.borrow_mut();
-        world.count()?;
-        world.events.push(SimEvent::Sync { path: self.path.to_path_buf() });
-        let file = &mut world.files[self.index];
-        for (offset, bytes) in std::mem::take(&mut file.pending) {
-            file.durable.write(&bytes, offset);
+        let changes = self.disk.0.borrow_mut().begin_sync(self.index);
+        if self.disk.0.borrow().chance.is_some() {
+            self.disk.pause().await;
         }
-        file.durable.set_length(file.now.length);
+        let mut world = self.disk.0.borrow_mut();
+        world.end_sync(self.index, &changes)?;
+        if world.chance.is_none() {
+            world.events.push(SimEvent::Sync { path: self.path.to_path_buf() });
+        }
         Ok(())
     }
 
     async fn allocate(&self, length: u64) -> io::Result<()> {
-        pause().await;
+        self.disk.pause().await;
         let mut world = self.disk.0.borrow_mut();
+        world.step();
         world.grow(self.index, length)?;
-        let file = &mut world.files[self.index];
-        file.now.set_length(length.max(file.now.length));
+        if world.state.file(self.index).now.length < length {
+            world.change_length(self.index, length);
+        }
         Ok(())
     }
 
     async fn set_length(&self, length: u64) -> io::Result<()> {
-        pause().await;
+        self.disk.pause().await;
         let mut world = self.disk.0.borrow_mut();
+        world.step();
         world.grow(self.index, length)?;
-        let before = world.files[self.index].now.length;
-        world.files[self.index].now.set_length(length);
+        let before = world.state.file(self.index).now.length;
+        world.change_length(self.index, length);
         world.shrink(before.saturating_sub(length));
         Ok(())
     }
 
     async fn length(&self) -> io::Result<u64> {
         pause().await;
-        Ok(self.disk.0.borrow().files[self.index].now.length)
+        Ok(self.disk.0.borrow().state.file(self.index).now.length)
     }
 
     fn descriptor(&self) -> Option<Arc<OwnedFd>> {

@@ -5,19 +5,41 @@
 pub mod core;
 pub mod placement;
 pub mod rendezvous;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulated;
 
 use std::task::Poll;
 use std::time::Duration;
 
+#[cfg(not(any(test, feature = "testing")))]
 pub use monoio::task::JoinHandle;
 
+/// The result of a task to be.
+#[cfg(any(test, feature = "testing"))]
+pub type JoinHandle<T> =
+    futures_util::future::Either<monoio::task::JoinHandle<T>, simulated::JoinHandle<T>>;
+
 /// Starts a task on this core. Dropping the handle does not stop it.
+#[cfg(not(any(test, feature = "testing")))]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
     monoio::spawn(future)
+}
+
+/// Starts a task on this core, or in the simulation that runs on this thread. Dropping the handle does not stop it.
+#[cfg(any(test, feature = "testing"))]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    match simulated::try_spawn(future) {
+        Ok(handle) => futures_util::future::Either::Right(handle),
+        Err(future) => futures_util::future::Either::Left(monoio::spawn(future)),
+    }
 }
 
 /// Waits.

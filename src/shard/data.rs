@@ -23,9 +23,6 @@ use crate::runtime;
 /// Length of a data segment, in bytes.
 pub(crate) const SEGMENT_LENGTH: u64 = 256 << 20;
 
-/// Length of one where there is little room.
-const SEGMENT_LENGTH_MIN: u64 = 16 << 20;
-
 /// A new segment takes at most one in so many of the bytes that are free, if that is not less than the least length:
 /// what a segment has reserved and not used is of use to nobody else.
 const FREE_SHARE: u64 = 16;
@@ -158,10 +155,12 @@ impl<D: Disk> DataWriter<D> {
             OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
         let file = self.disk.open(&path, options).await?;
         let free = self.disk.free_bytes(&layout.data()).await.unwrap_or(u64::MAX);
-        let share = (free / FREE_SHARE).max(SEGMENT_LENGTH_MIN) & !(SEGMENT_LENGTH_MIN - 1);
+        let sizes = self.shared.sizes;
+        let share = (free / FREE_SHARE).max(sizes.data_segment_min);
+        let share = share - share % sizes.data_segment_min;
         let mut length = self.segment_length.min(share).max(least);
         let mut allocated = file.allocate(length).await;
-        for smaller in [SEGMENT_LENGTH_MIN.max(least), least] {
+        for smaller in [sizes.data_segment_min.max(least), least] {
             if allocated.as_ref().is_err_and(is_full) {
                 length = smaller;
                 allocated = file.allocate(length).await;

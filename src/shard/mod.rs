@@ -15,6 +15,7 @@ pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod segments;
 pub(crate) mod shared;
+pub mod sizes;
 pub(crate) mod turn;
 pub(crate) mod verify;
 pub mod volume;

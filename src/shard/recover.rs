@@ -142,7 +142,8 @@ impl Recovery {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_damaged(&self) -> bool {
+    /// Something committed cannot be read.
+    pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
     }
 

@@ -10,9 +10,10 @@ use super::commit::{Commit, Committed, Request};
 use super::error::ShardError;
 use super::index::Index;
 use super::integrity::Integrity;
-use super::mailbox::{CAPACITY, Mailbox};
+use super::mailbox::Mailbox;
 use super::pins::Epochs;
 use super::segments::Segments;
+use super::sizes::Sizes;
 use super::volume::Volume;
 use crate::io::Clock;
 
@@ -28,6 +29,7 @@ pub(crate) enum WriteState {
 /// One data folder, seen from all cores.
 pub(crate) struct Shared {
     pub(crate) volume: Arc<Volume>,
+    pub(crate) sizes: Sizes,
     pub(crate) index: Index,
     pub(crate) segments: Arc<Segments>,
     pub(crate) epochs: Arc<Epochs>,
@@ -43,15 +45,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// For so many cores, which is at least one.
-    pub(crate) fn new(volume: Arc<Volume>, cores: usize) -> Self {
+    pub(crate) fn new(volume: Arc<Volume>, cores: usize, sizes: Sizes) -> Self {
         let cores = cores.max(1);
         Self {
             volume,
+            sizes,
             index: Index::default(),
             segments: Arc::default(),
             epochs: Arc::new(Epochs::new(cores)),
             integrity: Integrity::default(),
-            mailboxes: (0..cores).map(|_| Mailbox::new(CAPACITY)).collect(),
+            mailboxes: (0..cores).map(|_| Mailbox::new(sizes.mailbox)).collect(),
             write_state: AtomicU8::new(WriteState::Open as u8),
             old_logs: AtomicUsize::new(usize::MAX),
             logs: (0..cores).map(|_| Mutex::default()).collect(),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::log::Layout;
 use super::log::format::{BLOCK, is_unused};
-use crate::io::folder::{self, FolderLock};
+use crate::io::folder::{Folder, FolderLock, SystemFolder};
 
 /// The newest on-disk format that this code reads, and the one it writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -100,23 +100,32 @@ impl Volume {
     /// # Errors
     /// [`VolumeError`], which names the folder.
     pub fn open(root: &Path) -> Result<Self, VolumeError> {
+        Self::open_on(&SystemFolder, root)
+    }
+
+    /// As [`Volume::open`], on another file system.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(folder: &impl Folder, root: &Path) -> Result<Self, VolumeError> {
         let layout = Layout { root: root.to_path_buf() };
-        folder::create(root).map_err(VolumeError::at(root))?;
+        folder.create(root).map_err(VolumeError::at(root))?;
         let lock_path = root.join(LOCK);
-        let lock = folder::lock(&lock_path)
+        let lock = folder
+            .lock(&lock_path)
             .map_err(VolumeError::at(&lock_path))?
             .ok_or_else(|| VolumeError::Held { path: root.to_path_buf() })?;
         for path in [layout.log(), layout.data()] {
-            folder::create(&path).map_err(VolumeError::at(&path))?;
+            folder.create(&path).map_err(VolumeError::at(&path))?;
         }
 
-        let old = read(root, &layout)?;
+        let old = read(folder, root, &layout)?;
         let superblock = match old {
             Some(old) => Superblock { start: old.start.saturating_add(1), ..old },
             None => Superblock { uuid: new_uuid().map_err(VolumeError::at(root))?, start: 1 },
         };
-        write(root, superblock)?;
-        remove_unused(&layout)?;
+        write(folder, root, superblock)?;
+        remove_unused(folder, &layout)?;
         Ok(Self { layout, superblock, next: AtomicU64::new(1), _lock: lock })
     }
 
@@ -169,21 +178,21 @@ impl Inspected {
     pub(crate) fn open(root: &Path) -> Result<Self, VolumeError> {
         let layout = Layout { root: root.to_path_buf() };
         let lock_path = root.join(LOCK);
-        let lock = match folder::lock_existing(&lock_path) {
+        let lock = match SystemFolder.lock_existing(&lock_path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(VolumeError::Missing { path: root.to_path_buf() });
             }
             lock => lock.map_err(VolumeError::at(&lock_path))?,
         };
         let lock = lock.ok_or_else(|| VolumeError::Held { path: root.to_path_buf() })?;
-        let agreed = read(root, &layout)?;
+        let agreed = read(&SystemFolder, root, &layout)?;
         let Superblock { uuid, start } =
             agreed.ok_or_else(|| VolumeError::Damaged { path: root.to_path_buf() })?;
         let mut bad_copies = Vec::new();
         for name in FILES {
             let path = root.join(name);
             let bytes =
-                folder::read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
+                SystemFolder.read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
             let bytes = bytes.unwrap_or_default();
             for number in 0..2 {
                 let copy = bytes.get(number * COPY_LENGTH..(number + 1) * COPY_LENGTH);
@@ -200,22 +209,22 @@ impl Inspected {
 }
 
 /// Removes segments that were written ahead and never used, and files that were not finished.
-fn remove_unused(layout: &Layout) -> Result<(), VolumeError> {
+fn remove_unused(folder: &impl Folder, layout: &Layout) -> Result<(), VolumeError> {
     let log = layout.log();
-    for name in folder::list(&log).map_err(VolumeError::at(&log))? {
+    for name in folder.list(&log).map_err(VolumeError::at(&log))? {
         let path = log.join(&name);
         let unused = match name.strip_suffix(".log").map(|id| u64::from_str_radix(id, 16)) {
             Some(Ok(segment)) => {
-                let start = folder::read_start(&path, 2 * BLOCK).map_err(VolumeError::at(&path))?;
+                let start = folder.read_start(&path, 2 * BLOCK).map_err(VolumeError::at(&path))?;
                 start.is_some_and(|start| is_unused(segment, &start))
             }
             _ => name.ends_with(".tmp"),
         };
         if unused {
-            folder::remove(&path).map_err(VolumeError::at(&path))?;
+            folder.remove(&path).map_err(VolumeError::at(&path))?;
         }
     }
-    folder::sync(&log).map_err(VolumeError::at(&log))
+    folder.sync(&log).map_err(VolumeError::at(&log))
 }
 
 fn new_uuid() -> io::Result<[u8; 16]> {
@@ -228,12 +237,16 @@ fn new_uuid() -> io::Result<[u8; 16]> {
 }
 
 /// What two copies agree on; `None` for a folder that was never used.
-fn read(root: &Path, layout: &Layout) -> Result<Option<Superblock>, VolumeError> {
+fn read(
+    folder: &impl Folder,
+    root: &Path,
+    layout: &Layout,
+) -> Result<Option<Superblock>, VolumeError> {
     let mut copies = Vec::new();
     let mut newest_format = 0;
     for name in FILES {
         let path = root.join(name);
-        let bytes = folder::read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
+        let bytes = folder.read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
         for copy in bytes.unwrap_or_default().chunks_exact(COPY_LENGTH) {
             match decode(copy) {
                 Copy::Valid(superblock) => copies.push(superblock),
@@ -254,20 +267,20 @@ fn read(root: &Path, layout: &Layout) -> Result<Option<Superblock>, VolumeError>
     }
     // A first start that was cut short leaves no data behind.
     for path in [layout.log(), layout.data()] {
-        if !folder::list(&path).map_err(VolumeError::at(&path))?.is_empty() {
+        if !folder.list(&path).map_err(VolumeError::at(&path))?.is_empty() {
             return Err(VolumeError::Damaged { path: root.to_path_buf() });
         }
     }
     Ok(None)
 }
 
-fn write(root: &Path, superblock: Superblock) -> Result<(), VolumeError> {
+fn write(folder: &impl Folder, root: &Path, superblock: Superblock) -> Result<(), VolumeError> {
     let copy = encode(superblock);
     let both = [copy, copy].concat();
     for name in FILES {
         let path = root.join(name);
-        folder::write_start_durably(&path, &both).map_err(VolumeError::at(&path))?;
-        folder::sync(root).map_err(VolumeError::at(root))?;
+        folder.write_start_durably(&path, &both).map_err(VolumeError::at(&path))?;
+        folder.sync(root).map_err(VolumeError::at(root))?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use get::{LocalOpen, LocalReader};
 pub use scrub::UpkeepOptions;
-pub use start::{LocalVolume, OpenError};
+pub use start::{LocalOptions, LocalVolume, OpenError};
 
 use self::cache::InlineCache;
 use self::files::Files;

@@ -12,17 +12,19 @@ use super::touched::Touched;
 use super::{Core, Local, UpkeepOptions, empty, housekeeping, scrub};
 use crate::io::budget::Budget;
 use crate::io::clock::SystemClock;
+use crate::io::folder::{Folder, SystemFolder};
 use crate::io::pool::BufferPool;
 use crate::io::uring::UringDisk;
 use crate::io::{Clock, Disk};
 use crate::runtime;
 use crate::shard::commit::Committer;
-use crate::shard::data::{DataWriter, SEGMENT_LENGTH};
+use crate::shard::data::DataWriter;
 use crate::shard::integrity::Progress;
-use crate::shard::log::writer::{LogOptions, LogWriter};
+use crate::shard::log::writer::{LogOptions, LogWriter, SyncMethod};
 use crate::shard::pins::CorePins;
 use crate::shard::recover::{RecoverError, Recovered, Recovery};
 use crate::shard::shared::Shared;
+use crate::shard::sizes::Sizes;
 use crate::shard::turn::Turn;
 use crate::shard::volume::{Volume, VolumeError};
 
@@ -57,6 +59,17 @@ impl From<RecoverError> for OpenError {
     }
 }
 
+/// What a data folder may be told when it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalOptions {
+    /// How large things are.
+    pub sizes: Sizes,
+    /// How the log's appends become durable; `None` for a short measurement.
+    pub sync_method: Option<SyncMethod>,
+    /// What is done in the background.
+    pub upkeep: UpkeepOptions,
+}
+
 /// A data folder, open for the cores of this process.
 pub struct LocalVolume {
     shared: Arc<Shared>,
@@ -87,11 +100,30 @@ impl LocalVolume {
         budget: Budget,
         upkeep: UpkeepOptions,
     ) -> Result<Arc<Self>, OpenError> {
+        let options = LocalOptions { upkeep, ..LocalOptions::default() };
+        Self::open_on(&SystemFolder, path, cores, budget, options)
+    }
+
+    /// As [`LocalVolume::open`], on another file system and with all options.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(
+        folder: &impl Folder,
+        path: &Path,
+        cores: usize,
+        budget: Budget,
+        options: LocalOptions,
+    ) -> Result<Arc<Self>, OpenError> {
         let cores = cores.max(1);
-        let volume = Arc::new(Volume::open(path)?);
-        let shared = Arc::new(Shared::new(volume, cores));
+        let volume = Arc::new(Volume::open_on(folder, path)?);
+        let shared = Arc::new(Shared::new(volume, cores, options.sizes));
         let recovery = Recovery::new(cores);
-        let (log_options, data_segment) = (LogOptions::default(), SEGMENT_LENGTH);
+        let log_options = LogOptions {
+            sync_method: options.sync_method,
+            segment_length: options.sizes.log_segment,
+        };
+        let (data_segment, upkeep) = (options.sizes.data_segment, options.upkeep);
         Ok(Arc::new(Self { shared, budget, recovery, log_options, data_segment, upkeep }))
     }
 
@@ -117,6 +149,13 @@ impl LocalVolume {
     #[must_use]
     pub fn data_bytes(&self) -> (u64, u64) {
         self.shared.segments.data_bytes()
+    }
+
+    /// Whether the last start found committed records that it could not read. What could be read is served, and
+    /// nothing was removed.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.recovery.is_damaged()
     }
 
     /// With log segments of another length.

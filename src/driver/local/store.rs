@@ -25,12 +25,6 @@ use crate::shard::commit::{BodyContent, NewBody};
 use crate::shard::data::Sink;
 use crate::shard::extent::{BLOCK, block_crc, data_length, encode_table, in_memory};
 
-/// Largest body that goes into the log.
-pub(super) const INLINE_MAX: u64 = 32 << 10;
-
-/// Largest body that shares a data segment with others.
-pub(super) const EXTENT_MAX: u64 = 8 << 20;
-
 /// Largest write.
 const PIECE_MAX: usize = 1 << 20;
 
@@ -69,9 +63,10 @@ impl<D: Disk, C: Clock> Core<D, C> {
         ctx: &Context,
         source: &mut S,
     ) -> Result<Taken, DriverError> {
+        let sizes = self.shared.sizes;
         match source.size() {
-            Some(size) if size <= INLINE_MAX => self.take_inline(ctx, source, size).await,
-            Some(size) if size <= EXTENT_MAX => self.take_extent(ctx, source, size).await,
+            Some(size) if size <= sizes.inline_max => self.take_inline(ctx, source, size).await,
+            Some(size) if size <= sizes.extent_max => self.take_extent(ctx, source, size).await,
             Some(size) => {
                 let buffer = self.pool.take_wait(ctx, BLOCK).await?;
                 let sink = self.on_disk(ctx, self.data.own_file(Some(size))).await?;
@@ -89,7 +84,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         source: &mut S,
     ) -> Result<Taken, DriverError> {
         match source.size() {
-            Some(size) if size > EXTENT_MAX => self.take_body(ctx, source).await,
+            Some(size) if size > self.shared.sizes.extent_max => self.take_body(ctx, source).await,
             Some(size) => self.take_extent(ctx, source, size).await,
             None => {
                 let (filled, ended) = self.take_beginning(ctx, source).await?;
@@ -152,7 +147,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
     ) -> Result<Taken, DriverError> {
         let (filled, ended) = self.take_beginning(ctx, source).await?;
         let length = filled.length as u64;
-        if ended && length <= INLINE_MAX {
+        if ended && length <= self.shared.sizes.inline_max {
             let digests = source.finish(ctx).await?;
             let bytes = Bytes::copy_from_slice(&filled.buffer[..filled.length]);
             return Ok(inline(bytes, digests, None));

@@ -20,7 +20,7 @@ pub(crate) use request::{
 use self::batch::{Batch, Later};
 use super::error::ShardError;
 use super::log::Appended;
-use super::log::writer::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogWriter, Urgency};
+use super::log::writer::{BATCH_RECORDS_MAX, LogError, LogWriter, Urgency};
 use super::shared::{Shared, WriteState};
 use crate::io::{Clock, Disk};
 
@@ -78,7 +78,7 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         while let Some(commit) = self.waiting.pop_front() {
             let (more_records, more_bytes) = commit.request.size_max();
             let fits = records + more_records <= BATCH_RECORDS_MAX
-                && bytes + more_bytes <= BATCH_BYTES_MAX;
+                && bytes + more_bytes <= self.shared.sizes.batch;
             if !outcomes.is_empty() && !fits {
                 self.waiting.push_front(commit);
                 break;

@@ -3,6 +3,7 @@
 use super::format::{BODY_BYTES_MAX, FRAME_HEADER, META_BYTES_MAX, RECORD_ENTRY, padded};
 use super::probe::SyncMethod;
 use super::{NewRecord, SEGMENT_LENGTH};
+use crate::io::buffer::AlignedBuffer;
 
 /// No segment is made shorter than this because the disk is small.
 const SEGMENT_LENGTH_MIN: u64 = 16 << 20;
@@ -105,6 +106,18 @@ impl Shape {
 
     pub(super) fn frame_length(self) -> usize {
         padded(FRAME_HEADER + self.payload_length as usize)
+    }
+}
+
+/// Bytes of the frame buffer at first.
+pub(super) const FRAME_START: usize = 64 << 10;
+
+/// The frame buffer, or a larger one in its place. It grows to the largest batch that was met.
+pub(super) fn with_room(buffer: AlignedBuffer, bytes: usize) -> AlignedBuffer {
+    if bytes <= buffer.capacity() {
+        buffer
+    } else {
+        AlignedBuffer::with_capacity(bytes.next_power_of_two())
     }
 }
 

@@ -275,8 +275,8 @@ impl<D: Disk> Segments<D> {
     async fn write_ahead(&self, path: &Path) -> io::Result<D::File> {
         let plain = OpenOptions { create_new: true, durable_writes: false, ..self.options() };
         let file = self.disk.open(path, plain).await?;
-        let mut buffer = AlignedBuffer::with_capacity(PIECE);
-        buffer.set_length(PIECE);
+        let piece = usize::try_from(self.length).unwrap_or(PIECE).min(PIECE);
+        let mut buffer = AlignedBuffer::with_capacity(piece);
         let mut offset = 0;
         while offset < self.length {
             let piece = usize::try_from(self.length - offset).unwrap_or(PIECE).min(PIECE);

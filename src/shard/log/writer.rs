@@ -4,10 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::batch::Shape;
 pub use super::batch::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogOptions, Urgency, encoded_length,
 };
+use super::batch::{FRAME_START, Shape, with_room};
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, RECORD_ENTRY, SegmentHeader,
     padded,
@@ -100,7 +100,7 @@ impl<D: Disk> LogWriter<D> {
             end: BLOCK as u64,
             keys: Vec::new(),
         };
-        let frame = AlignedBuffer::with_capacity(padded(FRAME_HEADER + BATCH_BYTES_MAX));
+        let frame = AlignedBuffer::with_capacity(FRAME_START);
         let mut writer = Self {
             segments,
             log,
@@ -360,9 +360,10 @@ impl<D: Disk> LogWriter<D> {
         let mut table = Vec::with_capacity(ends.len() * format::END_ENTRY);
         ends.iter().for_each(|end| format::encode_end(end, &mut table));
         let Some(mut frame) = self.frame.take() else { return Ok(()) };
-        if FRAME_HEADER + table.len() > frame.capacity() {
+        if table.len() > BATCH_BYTES_MAX {
             return Err(io::Error::other("too many unsealed log segments"));
         }
+        frame = with_room(frame, FRAME_HEADER + table.len());
         let length = u32::try_from(table.len()).map_err(io::Error::other)?;
         let header = FrameHeader {
             records: u32::try_from(ends.len()).map_err(io::Error::other)?,
@@ -389,6 +390,7 @@ impl<D: Disk> LogWriter<D> {
     ) -> (FrameHeader, u32, AlignedBuffer, Vec<Place>) {
         let bodies_start = FRAME_HEADER + shape.table_length as usize;
         let end = FRAME_HEADER + shape.payload_length as usize;
+        frame = with_room(frame, end);
         frame.set_length(end);
         let mut places = Vec::with_capacity(records.len());
         let (mut entry_at, mut body_at) = (FRAME_HEADER, bodies_start);

@@ -7,9 +7,9 @@ fn folder() -> tempfile::TempDir {
 /// Flips a byte of a superblock copy.
 fn damage(root: &Path, file: usize, copy: usize) {
     let path = root.join(FILES[file]);
-    let mut bytes = folder::read_start(&path, 2 * COPY_LENGTH).unwrap().unwrap();
+    let mut bytes = SystemFolder.read_start(&path, 2 * COPY_LENGTH).unwrap().unwrap();
     bytes[copy * COPY_LENGTH + 20] ^= 1;
-    folder::write_start_durably(&path, &bytes).unwrap();
+    SystemFolder.write_start_durably(&path, &bytes).unwrap();
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn two_good_copies_are_enough_and_are_healed() {
 fn one_good_copy_is_refused_once_there_is_data() {
     let root = folder();
     drop(Volume::open(root.path()).unwrap());
-    folder::write_start_durably(&root.path().join("data/x"), b"x").unwrap();
+    SystemFolder.write_start_durably(&root.path().join("data/x"), b"x").unwrap();
     for (file, copy) in [(0, 0), (0, 1), (1, 0)] {
         damage(root.path(), file, copy);
     }
@@ -64,17 +64,19 @@ fn one_good_copy_is_refused_once_there_is_data() {
 fn a_start_cut_short_keeps_the_old_number_or_the_new() {
     let root = folder();
     drop(Volume::open(root.path()).unwrap());
-    let old = folder::read_start(&root.path().join(FILES[0]), 2 * COPY_LENGTH).unwrap().unwrap();
+    let old =
+        SystemFolder.read_start(&root.path().join(FILES[0]), 2 * COPY_LENGTH).unwrap().unwrap();
     drop(Volume::open(root.path()).unwrap());
-    let new = folder::read_start(&root.path().join(FILES[0]), 2 * COPY_LENGTH).unwrap().unwrap();
+    let new =
+        SystemFolder.read_start(&root.path().join(FILES[0]), 2 * COPY_LENGTH).unwrap().unwrap();
     // The power went while the first file was being written: one copy new, three old.
     let torn = [&new[..COPY_LENGTH], &old[COPY_LENGTH..]].concat();
-    folder::write_start_durably(&root.path().join(FILES[0]), &torn).unwrap();
-    folder::write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
+    SystemFolder.write_start_durably(&root.path().join(FILES[0]), &torn).unwrap();
+    SystemFolder.write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
     assert_eq!(Volume::open(root.path()).unwrap().start(), 2);
     // And while the second was: two new, two old.
-    folder::write_start_durably(&root.path().join(FILES[0]), &new).unwrap();
-    folder::write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
+    SystemFolder.write_start_durably(&root.path().join(FILES[0]), &new).unwrap();
+    SystemFolder.write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
     assert_eq!(Volume::open(root.path()).unwrap().start(), 3);
 }
 
@@ -86,7 +88,7 @@ fn a_newer_format_is_refused() {
     copy[8..12].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
     let crc = crc_fast::crc32_iscsi(&copy[..COPY_LENGTH - 4]);
     copy[COPY_LENGTH - 4..].copy_from_slice(&crc.to_le_bytes());
-    folder::write_start_durably(&root.path().join(FILES[1]), &[copy, copy].concat()).unwrap();
+    SystemFolder.write_start_durably(&root.path().join(FILES[1]), &[copy, copy].concat()).unwrap();
     let error = Volume::open(root.path()).unwrap_err();
     assert!(matches!(error, VolumeError::Newer { found, .. } if found == FORMAT_VERSION + 1));
 }
@@ -96,7 +98,7 @@ fn no_permission_is_said_plainly() {
     use std::os::unix::fs::PermissionsExt;
     let root = folder();
     let inner = root.path().join("inner");
-    folder::create(&inner).unwrap();
+    SystemFolder.create(&inner).unwrap();
     std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o500)).unwrap();
     // The superuser may do everything.
     if rustix::process::geteuid().is_root() {
@@ -131,12 +133,12 @@ fn unused_segments_and_unfinished_files_are_removed_and_nothing_else() {
     for (segment, bytes) in
         [(ahead, [0; BLOCK]), (recycled, block), (live, block), (damaged, rotten)]
     {
-        folder::write_start_durably(&layout.segment_path(segment), &bytes).unwrap();
+        SystemFolder.write_start_durably(&layout.segment_path(segment), &bytes).unwrap();
     }
-    folder::write_start_durably(&layout.log().join("probe-0.tmp"), b"x").unwrap();
-    folder::write_start_durably(&layout.keys_path(live), b"x").unwrap();
+    SystemFolder.write_start_durably(&layout.log().join("probe-0.tmp"), b"x").unwrap();
+    SystemFolder.write_start_durably(&layout.keys_path(live), b"x").unwrap();
     drop(Volume::open(root.path()).unwrap());
-    let mut left = folder::list(&layout.log()).unwrap();
+    let mut left = SystemFolder.list(&layout.log()).unwrap();
     left.sort();
     let mut expected =
         [layout.segment_path(live), layout.segment_path(damaged), layout.keys_path(live)]

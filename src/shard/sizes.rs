@@ -1,0 +1,36 @@
+//! How large things are. Where the simulation and tests want borders to be crossed soon, they are smaller.
+
+use super::{data, log, mailbox};
+
+/// The sizes of one data folder's parts, in bytes where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// A log segment: a multiple of 4096, with room for two of the largest batches.
+    pub log_segment: u64,
+    /// Most bytes of one batch that holds more than one request.
+    pub batch: usize,
+    /// A data segment.
+    pub data_segment: u64,
+    /// A data segment where there is no room for more.
+    pub data_segment_min: u64,
+    /// Largest body that goes into the log.
+    pub inline_max: u64,
+    /// Largest body that shares a data segment with others.
+    pub extent_max: u64,
+    /// Number of commits that may wait at one core.
+    pub mailbox: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            log_segment: log::SEGMENT_LENGTH,
+            batch: log::writer::BATCH_BYTES_MAX,
+            data_segment: data::SEGMENT_LENGTH,
+            data_segment_min: 16 << 20,
+            inline_max: 32 << 10,
+            extent_max: 8 << 20,
+            mailbox: mailbox::CAPACITY,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The real driver on all cores of a simulated machine.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vaultaire::driver::local::{Local, LocalOptions, LocalVolume, UpkeepOptions};
+use vaultaire::io::budget::Budget;
+use vaultaire::io::sim::SimDisk;
+use vaultaire::runtime;
+use vaultaire::runtime::simulated::{Random, SimulatedClock, Simulation};
+use vaultaire::shard::log::writer::SyncMethod;
+use vaultaire::shard::sizes::Sizes;
+
+/// Most steps of one phase: many more than any needs that comes to its end.
+pub(crate) const STEPS_MAX: u64 = 3_000_000;
+
+/// So small that every few writes come to a border.
+pub(crate) const SIZES: Sizes = Sizes {
+    log_segment: 64 << 10,
+    batch: 20 << 10,
+    data_segment: 64 << 10,
+    data_segment_min: 32 << 10,
+    inline_max: 1 << 10,
+    extent_max: 12 << 10,
+    mailbox: 64,
+};
+
+const BUDGET: u64 = 16 << 20;
+
+pub(crate) type Driver = Local<SimDisk, SimulatedClock>;
+
+/// A machine that runs.
+pub(crate) struct Cluster {
+    pub(crate) cores: Vec<Driver>,
+    pub(crate) volume: Arc<LocalVolume>,
+    pub(crate) disk: SimDisk,
+    // Last, for its tasks hold what stands above.
+    pub(crate) simulation: Simulation,
+}
+
+impl Cluster {
+    /// Starts on a disk.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub(crate) fn start(disk: &SimDisk, random: &mut Random, now_ns: u64) -> Result<Self, String> {
+        let cores = 1 + random.below(3);
+        let methods = [SyncMethod::DurableWrites, SyncMethod::WriteThenSync];
+        let sync_method = Some(methods[random.below(methods.len())]);
+        let scrub = random.one_in(4).then_some(Duration::from_millis(500));
+        let upkeep = UpkeepOptions { scrub, uploads_expire: None };
+        let options = LocalOptions { sizes: SIZES, sync_method, upkeep };
+        let simulation = Simulation::new(random.number(), now_ns);
+        let volume =
+            LocalVolume::open_on(disk, Path::new("/data"), cores, Budget::new(BUDGET), options)
+                .map_err(|error| error.to_string())?;
+        let (ours, clock, disk) = (Arc::clone(&volume), simulation.clock(), disk.clone());
+        let theirs = disk.clone();
+        let starting = simulation.run(STEPS_MAX, async move {
+            let starts: Vec<_> = (0..cores)
+                .map(|core| {
+                    let start =
+                        Driver::start_on(Arc::clone(&ours), core, theirs.clone(), clock.clone());
+                    runtime::spawn(start)
+                })
+                .collect();
+            let mut cores = Vec::new();
+            for start in starts {
+                cores.push(start.await.map_err(|error| error.to_string())?);
+            }
+            Ok::<_, String>(cores)
+        });
+        let cores = starting.map_err(|stuck| stuck.to_string())??;
+        Ok(Self { cores, volume, disk, simulation })
+    }
+}
