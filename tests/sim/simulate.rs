@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 
-use super::world::{Tally, World};
+use self::world::{Tally, World};
 
 /// Cuts the power of simulated machines.
 #[derive(Parser)]
