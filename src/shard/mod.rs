@@ -1,5 +1,8 @@
 //! What one core owns of the local driver: its log, the index of its virtual shards, commits, recovery.
 
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod bench;
 pub mod check;
 pub(crate) mod commit;
 pub(crate) mod data;

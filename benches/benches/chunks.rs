@@ -1,0 +1,47 @@
+//! Taking 1 MiB of signed chunks apart, every signature and every promise checked: the whole of a PUT's body but the disk.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use vaultaire::context::Context;
+use vaultaire::driver::Source;
+use vaultaire::engine::tenant::{Credential, Tenants};
+use vaultaire::http::head::{FieldSpace, parse};
+use vaultaire::model::TenantId;
+use vaultaire::s3::auth::{Authenticator, BodySource, ChecksumPlan};
+use vaultaire_benches::{ACCESS_KEY_ID, Memory, NOW_MS, REGION, SECRET, chunked_put, noise};
+
+const LENGTH: usize = 1 << 20;
+
+fn bench(criterion: &mut Criterion) {
+    let credential = Credential {
+        access_key_id: ACCESS_KEY_ID.to_owned(),
+        secret: SECRET.to_owned(),
+        tenant: TenantId::DEFAULT,
+    };
+    let authenticator = Authenticator::new(Tenants::new(vec![credential]), REGION);
+    let (head, body) = chunked_put("/load/key", &noise(LENGTH));
+    let mut space = FieldSpace::new();
+    let message = parse(&head, &mut space, 64).expect("well formed").expect("whole");
+    let identity = authenticator.authenticate(&message.head, NOW_MS).expect("well signed");
+    let ctx = Context::internal(TenantId::DEFAULT);
+    let mut buffer = vec![0; 256 << 10];
+    let mut group = criterion.benchmark_group("chunks");
+    group.throughput(Throughput::Bytes(LENGTH as u64));
+    group.bench_function("signed", |bencher| {
+        bencher.iter(|| {
+            let mut body = Memory::new(&body);
+            let plan = ChecksumPlan::default();
+            let mut source =
+                BodySource::new(&message.head, &identity, &mut body, 1 << 30, plan).ok()?;
+            let all = async {
+                while source.read(&ctx, &mut buffer).await.expect("no error") > 0 {}
+                source.finish(&ctx).await.expect("well signed")
+            };
+            Some(all.now_or_never().expect("never waits"))
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
