@@ -20,5 +20,6 @@ pub(crate) mod segments;
 pub(crate) mod shared;
 pub mod sizes;
 pub(crate) mod turn;
+pub(crate) mod verified;
 pub(crate) mod verify;
 pub mod volume;

@@ -14,6 +14,7 @@ use super::mailbox::Mailbox;
 use super::pins::Epochs;
 use super::segments::Segments;
 use super::sizes::Sizes;
+use super::verified::Verified;
 use super::volume::Volume;
 use crate::io::Clock;
 
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) segments: Arc<Segments>,
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) integrity: Integrity,
+    pub(crate) verified: Verified,
     pub(crate) mailboxes: Box<[Mailbox<Commit>]>,
     write_state: AtomicU8,
     /// Log segments of earlier starts that are left; more than any number until they are known.
@@ -54,6 +56,7 @@ impl Shared {
             segments: Arc::default(),
             epochs: Arc::new(Epochs::new(cores)),
             integrity: Integrity::default(),
+            verified: Verified::default(),
             mailboxes: (0..cores).map(|_| Mailbox::new(sizes.mailbox)).collect(),
             write_state: AtomicU8::new(WriteState::Open as u8),
             old_logs: AtomicUsize::new(usize::MAX),

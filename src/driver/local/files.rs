@@ -15,8 +15,7 @@ const OPEN_MAX: usize = 256;
 pub(super) enum Access {
     /// Past the page cache.
     Direct,
-    /// Through the page cache, which keeps what was read, and no more than that: what lies beside it may be being
-    /// written past the cache.
+    /// Through the page cache, which keeps what was read.
     Cached,
 }
 
@@ -42,6 +41,12 @@ impl<D: Disk> Files<D> {
             return Ok(file.clone());
         }
         let file = open(&self.disk, &path(), self.access).await?;
+        // What lies beside it may be being written past the cache.
+        if self.access == Access::Cached
+            && let Some(descriptor) = file.descriptor()
+        {
+            residency::read_no_more_than_asked(&descriptor);
+        }
         let mut known = self.open.borrow_mut();
         if known.len() >= OPEN_MAX
             && let Some(any) = known.keys().next().copied()
@@ -61,9 +66,5 @@ impl<D: Disk> Files<D> {
 /// Opens a file for reading.
 pub(super) async fn open<D: Disk>(disk: &D, path: &Path, access: Access) -> io::Result<D::File> {
     let direct = access == Access::Direct;
-    let file = disk.open(path, OpenOptions { direct, ..OpenOptions::default() }).await?;
-    if !direct && let Some(descriptor) = file.descriptor() {
-        residency::read_no_more_than_asked(&descriptor);
-    }
-    Ok(file)
+    disk.open(path, OpenOptions { direct, ..OpenOptions::default() }).await
 }

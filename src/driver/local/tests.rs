@@ -357,6 +357,28 @@ fn what_is_read_again_is_sent_from_the_page_cache() {
 }
 
 #[test]
+fn what_others_brought_into_the_page_cache_is_looked_at() {
+    use std::os::unix::fs::FileExt;
+    let folder = tempfile::tempdir().unwrap();
+    on_one_core(folder.path(), async |driver| {
+        create(&driver).await;
+        let whole = body(9 * MIB, 1);
+        put(&driver, "a", Given::new(whole.clone())).await.unwrap();
+        assert!(get(&driver, "a").await.unwrap() == whole, "read past the cache");
+        let files = data_files(folder.path());
+        let file = files.iter().find(|file| file.ends_with(".artifact")).unwrap();
+        let path = folder.path().join("data").join(file);
+        // All of it, so that all of it is resident.
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes[5 * MIB] ^= 1;
+        file.write_all_at(&bytes, 0).unwrap();
+        assert!(matches!(get(&driver, "a").await, Err(DriverError::Corrupt)));
+    });
+}
+
+#[test]
 fn a_failed_upload_leaves_no_trace() {
     let folder = tempfile::tempdir().unwrap();
     on_one_core(folder.path(), async |driver| {
