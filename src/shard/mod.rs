@@ -1,4 +1,6 @@
 //! What one core owns of the local driver: its log, the index of its virtual shards, commits, recovery.
+//!
+#![doc = include_str!("FORMAT.md")]
 
 #[cfg(feature = "testing")]
 #[doc(hidden)]
@@ -23,3 +25,6 @@ pub(crate) mod turn;
 pub(crate) mod verified;
 pub(crate) mod verify;
 pub mod volume;
+
+#[cfg(test)]
+mod tests;
