@@ -60,7 +60,9 @@ impl Contents {
         }
         let value = u32::from_le_bytes(*tag.hash.first_chunk()?);
         let known = value >= FIRST_CONTENT && ((value - FIRST_CONTENT) as usize) < self.list.len();
-        (known && etag_of(value) == tag).then_some(value)
+        // What was completed from parts has another tag.
+        let whole = known && self.get(value).parts.is_empty();
+        (whole && etag_of(value) == tag).then_some(value)
     }
 
     /// The bytes.
