@@ -59,7 +59,6 @@ pub(crate) struct DataWriter<D: Disk> {
     disk: D,
     active: RefCell<Option<Rc<Active<D::File>>>>,
     opening: Turn,
-    segment_length: u64,
 }
 
 /// The segment that is being filled.
@@ -90,13 +89,7 @@ pub(crate) struct Sink<F: DiskFile> {
 impl<D: Disk> DataWriter<D> {
     pub(crate) fn new(shared: Arc<Shared>, disk: D) -> Self {
         let (active, opening) = (RefCell::default(), Turn::default());
-        Self { shared, disk, active, opening, segment_length: SEGMENT_LENGTH }
-    }
-
-    /// With segments of another length.
-    pub(crate) fn with_segment_length(mut self, length: u64) -> Self {
-        self.segment_length = length;
-        self
+        Self { shared, disk, active, opening }
     }
 
     /// Space for an extent of `size` bytes and its table.
@@ -158,7 +151,7 @@ impl<D: Disk> DataWriter<D> {
         let sizes = self.shared.sizes;
         let share = (free / FREE_SHARE).max(sizes.data_segment_min);
         let share = share - share % sizes.data_segment_min;
-        let mut length = self.segment_length.min(share).max(least);
+        let mut length = sizes.data_segment.min(share).max(least);
         let mut allocated = file.allocate(length).await;
         for smaller in [sizes.data_segment_min.max(least), least] {
             if allocated.as_ref().is_err_and(is_full) {

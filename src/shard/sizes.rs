@@ -11,7 +11,7 @@ pub struct Sizes {
     pub batch: usize,
     /// A data segment.
     pub data_segment: u64,
-    /// A data segment where there is no room for more.
+    /// The least length of one, which it has where there is little room.
     pub data_segment_min: u64,
     /// Largest body that goes into the log.
     pub inline_max: u64,

@@ -75,8 +75,7 @@ pub struct LocalVolume {
     shared: Arc<Shared>,
     budget: Budget,
     recovery: Recovery,
-    log_options: LogOptions,
-    data_segment: u64,
+    sync_method: Option<SyncMethod>,
     upkeep: UpkeepOptions,
 }
 
@@ -119,12 +118,8 @@ impl LocalVolume {
         let volume = Arc::new(Volume::open_on(folder, path)?);
         let shared = Arc::new(Shared::new(volume, cores, options.sizes));
         let recovery = Recovery::new(cores);
-        let log_options = LogOptions {
-            sync_method: options.sync_method,
-            segment_length: options.sizes.log_segment,
-        };
-        let (data_segment, upkeep) = (options.sizes.data_segment, options.upkeep);
-        Ok(Arc::new(Self { shared, budget, recovery, log_options, data_segment, upkeep }))
+        let LocalOptions { sync_method, upkeep, .. } = options;
+        Ok(Arc::new(Self { shared, budget, recovery, sync_method, upkeep }))
     }
 
     /// Artifacts, parts and places of the log that are known to be damaged.
@@ -156,22 +151,6 @@ impl LocalVolume {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.recovery.is_damaged()
-    }
-
-    /// With log segments of another length.
-    #[cfg(test)]
-    pub(super) fn with_log_segments(self: Arc<Self>, segment_length: u64) -> Arc<Self> {
-        let mut this = Arc::into_inner(self).unwrap();
-        this.log_options.segment_length = segment_length;
-        Arc::new(this)
-    }
-
-    /// With data segments of another length.
-    #[cfg(test)]
-    pub(super) fn with_data_segments(self: Arc<Self>, segment_length: u64) -> Arc<Self> {
-        let mut this = Arc::into_inner(self).unwrap();
-        this.data_segment = segment_length;
-        Arc::new(this)
     }
 }
 
@@ -212,7 +191,8 @@ impl<D: Disk, C: Clock> Local<D, C> {
         let log_volume = Arc::clone(&shared.volume);
         let number = u16::try_from(core).unwrap_or(u16::MAX);
         let free = disk.free_bytes(&log_volume.layout().log()).await?;
-        let options = volume.log_options.fitting(free, shared.cores());
+        let (sync_method, segment_length) = (volume.sync_method, shared.sizes.log_segment);
+        let options = LogOptions { sync_method, segment_length }.fitting(free, shared.cores());
         let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, options);
         let log = log.await.map_err(|error| match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -233,8 +213,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
             cached_segments: Files::new(disk.clone(), Access::Cached),
             touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
-            data: DataWriter::new(Arc::clone(&shared), disk.clone())
-                .with_segment_length(volume.data_segment),
+            data: DataWriter::new(Arc::clone(&shared), disk.clone()),
             running: Turn::default(),
             stopping: Cell::new(false),
             last_upload: Cell::new(0),

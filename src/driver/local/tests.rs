@@ -14,11 +14,13 @@ use bytes::Bytes;
 use super::*;
 use crate::driver::{BodyError, Chunk, OpenArtifact, Reader};
 use crate::io::budget::Budget;
+use crate::io::folder::SystemFolder;
 use crate::io::testing::run;
 use crate::model::{
     ArtifactKey, ByteRange, CompletePart, Digests, ETag, ListEntry, Metadata, MetadataBuilder,
     MetadataField, TenantId, WriteCondition,
 };
+use crate::shard::sizes::Sizes;
 use crate::stdx::md5::Md5;
 
 const MIB: usize = 1 << 20;
@@ -97,6 +99,12 @@ impl Source for Given {
 
 fn open_volume(path: &Path, cores: usize) -> Arc<LocalVolume> {
     LocalVolume::open(path, cores, Budget::new(64 << 20)).unwrap()
+}
+
+/// The same for one core, with parts of other sizes.
+fn open_sized(path: &Path, sizes: Sizes, upkeep: UpkeepOptions) -> Arc<LocalVolume> {
+    let options = LocalOptions { sizes, upkeep, ..LocalOptions::default() };
+    LocalVolume::open_on(&SystemFolder, path, 1, Budget::new(64 << 20), options).unwrap()
 }
 
 /// Runs a test on one core, and stops as a crash would.

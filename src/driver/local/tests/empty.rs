@@ -16,7 +16,8 @@ fn data_bytes(path: &Path) -> u64 {
 }
 
 fn on_short_segments<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
-    let volume = open_volume(path, 1).with_data_segments(SEGMENT);
+    let sizes = Sizes { data_segment: SEGMENT, ..Sizes::default() };
+    let volume = open_sized(path, sizes, UpkeepOptions::default());
     run(async {
         let driver = LocalDriver::start(volume, 0).await.unwrap();
         let done = test(driver.clone()).await;

@@ -24,9 +24,8 @@ impl Bench {
         let bench = Self { folder: tempfile::tempdir().unwrap(), disk: SimDisk::new() };
         for start in 0..2 {
             let upkeep = UpkeepOptions { scrub: None, uploads_expire: None };
-            let budget = Budget::new(64 << 20);
-            let volume = LocalVolume::open_with(bench.folder.path(), 1, budget, upkeep).unwrap();
-            let volume = volume.with_log_segments(12 << 20).with_data_segments(1 << 20);
+            let sizes = Sizes { log_segment: 12 << 20, data_segment: 1 << 20, ..Sizes::default() };
+            let volume = open_sized(bench.folder.path(), sizes, upkeep);
             run(async {
                 let disk = bench.disk.clone();
                 let driver = SimDriver::start_on(volume, 0, disk, SystemClock).await.unwrap();

@@ -19,7 +19,8 @@ pub(super) fn long_metadata() -> Metadata {
 
 /// Runs a test on one core whose log has short segments.
 fn on_short_log<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
-    let volume = open_volume(path, 1).with_log_segments(SEGMENT);
+    let sizes = Sizes { log_segment: SEGMENT, ..Sizes::default() };
+    let volume = open_sized(path, sizes, UpkeepOptions::default());
     run(async {
         let driver = LocalDriver::start(volume, 0).await.unwrap();
         let done = test(driver.clone()).await;
