@@ -15,6 +15,10 @@ use atomic_waker::AtomicWaker;
 use futures_util::future::{Either, select};
 
 use super::Clock;
+use crate::context::Monotonic;
+
+/// Longest wait for memory, where the operation's deadline is not nearer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// No memory became free in time, or more was asked for than there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +106,23 @@ impl Budget {
         } else {
             None
         }
+    }
+
+    /// As [`Budget::reserve`], waiting at most [`PATIENCE`] or until the deadline.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn reserve_until(
+        &self,
+        bytes: u64,
+        deadline: Monotonic,
+        clock: &impl Clock,
+    ) -> Result<Reservation, Exhausted> {
+        let left = Duration::from_nanos(deadline.since(clock.now()));
+        self.reserve(bytes, left.min(PATIENCE), clock).await
     }
 
     /// Reserves, waiting at most `patience`, in the order in which the calls came.

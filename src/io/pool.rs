@@ -3,9 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
-use super::Clock;
 use super::budget::{Budget, Exhausted, Reservation, Shrink};
 use super::buffer::{ALIGNMENT, AlignedBuffer};
 use super::clock::SystemClock;
@@ -16,8 +14,6 @@ pub const POOLED_BYTES_MAX: usize = 1 << 20;
 /// Most unused memory that one pool keeps, in bytes. It stays reserved, and is given back when
 /// somebody else needs it.
 pub const KEPT_BYTES_MAX: u64 = 16 << 20;
-/// Longest wait for memory, where the operation's deadline is not nearer.
-pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// 4 KiB · 2^n up to [`POOLED_BYTES_MAX`].
 const CLASSES: usize = (POOLED_BYTES_MAX / ALIGNMENT).trailing_zeros() as usize + 1;
@@ -122,7 +118,7 @@ impl BufferPool {
         Some(self.allocate(capacity, reservation))
     }
 
-    /// As [`BufferPool::take`], but waits for its turn, at most [`PATIENCE`] or until the deadline.
+    /// As [`BufferPool::take`], but waits for its turn, at most [`PATIENCE`](super::budget::PATIENCE) or until the deadline.
     ///
     /// # Errors
     /// [`Exhausted`] if no memory became free in time.
@@ -138,10 +134,8 @@ impl BufferPool {
             return Ok(buffer);
         }
         let capacity = rounded(capacity);
-        let left = Duration::from_nanos(ctx.deadline().since(SystemClock.now()));
-        let patience = left.min(PATIENCE);
-        let reservation =
-            self.shared.budget.reserve(capacity as u64, patience, &SystemClock).await?;
+        let (budget, bytes) = (&self.shared.budget, capacity as u64);
+        let reservation = budget.reserve_until(bytes, ctx.deadline(), &SystemClock).await?;
         Ok(self.allocate(capacity, reservation))
     }
 
@@ -243,6 +237,9 @@ impl Drop for PooledBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::Clock;
     use super::*;
     use crate::model::TenantId;
 

@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -16,7 +15,6 @@ use crate::event::{Operation, Outcome};
 use crate::http::{Body, RequestHead, Response};
 use crate::io::Clock;
 use crate::io::budget::{Budget, Exhausted, Reservation};
-use crate::io::pool::PATIENCE;
 use crate::model::ByteRange;
 
 use super::auth::Authenticator;
@@ -53,9 +51,9 @@ pub struct Service {
     wait_for_memory: Box<WaitForMemory>,
 }
 
-/// Waits for so much memory, and for how long at most.
+/// Waits for so much memory, until when at most.
 type WaitForMemory =
-    dyn Fn(u64, Duration) -> LocalBoxFuture<'static, Result<Reservation, Exhausted>>;
+    dyn Fn(u64, Monotonic) -> LocalBoxFuture<'static, Result<Reservation, Exhausted>>;
 
 /// A response, and what its event tells of the request.
 #[derive(Debug)]
@@ -102,9 +100,9 @@ impl Service {
             budget,
             now: Box::new(move || clock.now()),
             wall_ms: Box::new(move || wall.wall_ms()),
-            wait_for_memory: Box::new(move |bytes, patience| {
+            wait_for_memory: Box::new(move |bytes, deadline| {
                 let (payer, timer) = (payer.clone(), timer.clone());
-                async move { payer.reserve(bytes, patience, &timer).await }.boxed_local()
+                async move { payer.reserve_until(bytes, deadline, &timer).await }.boxed_local()
             }),
         }
     }
@@ -122,8 +120,7 @@ impl Service {
         if let Some(room) = self.budget.try_reserve(bytes) {
             return Ok(room);
         }
-        let left = Duration::from_nanos(ctx.deadline().since((self.now)()));
-        let waited = (self.wait_for_memory)(bytes, left.min(PATIENCE)).await;
+        let waited = (self.wait_for_memory)(bytes, ctx.deadline()).await;
         waited.map_err(|Exhausted| Code::SlowDown.into())
     }
 
