@@ -2,7 +2,7 @@
 //!
 //! A connection notes what it waits for in its [`Pulse`]; a sweep over all pulses of the core, a few
 //! times a second, ends waits that last too long. So a request starts no timer of its own, and every
-//! limit of time is in [`Pulse::judge`].
+//! limit of time is in `Pulse::judge`.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

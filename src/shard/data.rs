@@ -1,7 +1,7 @@
 //! Data segments and own files: where the bytes of large artifacts go.
 //!
 //! A core appends extents to a data segment of its own. Space is never used twice: a segment is unlinked when all
-//! of it is dead. Nothing here is durable before [`Sink::sync`] returned, and nothing refers to it before that.
+//! of it is dead. Nothing here is durable before [`DataWriter::sync`] returned, and nothing refers to it before that.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -1,5 +1,5 @@
 //! MD5: one at a time with AWS-LC, which is faster than the portable crates and has no safe wrapper; and all that run
-//! at once on one core together, which is several times faster still ([`update_together`]).
+//! at once on one core together, which is several times faster still ([`update_together`](crate::stdx::md5::update_together)).
 #![expect(unsafe_code, reason = "calls the MD5 functions of aws-lc-sys, a C library")]
 
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_kernel.rs")]
