@@ -11,6 +11,8 @@ mod kill;
 mod ledger;
 mod load;
 mod power_cut;
+#[path = "../process/mod.rs"]
+mod process;
 mod refusals;
 mod server;
 mod uploads;

@@ -9,12 +9,13 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use crate::client::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use crate::device::{Disk, LOOP_DEVICE, Mount, ShutDownDisk, lacks, tool};
 use crate::load::create_container;
+use crate::process::Process;
 use crate::server::{Options, Server, binary, command, command_at};
 
 /// Runs what must not become a server; returns the line that it says.
 fn refused(mut command: Command) -> String {
     command.env("VAULTAIRE_LOG", "warn");
-    let refusal = Server::run(command).err().expect("no server");
+    let refusal = Process::run(command).err().expect("no server");
     assert_eq!(refusal.code, Some(1), "{refusal:?}");
     let line = refusal.said.strip_prefix("vaultaire: ").and_then(|said| said.strip_suffix('\n'));
     let line = line.unwrap_or_else(|| panic!("{refusal:?}"));

@@ -1,11 +1,11 @@
-//! The real server as a process: started on a folder, killed or stopped, its log at hand when a test fails.
+//! The real server, started on a folder, killed or stopped.
 
-use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 use crate::client::{ACCESS_KEY_ID, Client, SECRET_ACCESS_KEY};
+use crate::process::{Process, Refusal};
 
 /// How a server is started.
 #[derive(Clone, Default)]
@@ -18,20 +18,21 @@ pub(crate) struct Options {
     pub(crate) legacy_runtime: bool,
 }
 
-/// A running server; killed when dropped.
-pub(crate) struct Server {
-    child: Child,
-    /// `127.0.0.1:PORT`
-    pub(crate) address: String,
-    log: Arc<Mutex<String>>,
+/// A running server.
+pub(crate) struct Server(Process);
+
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
 }
 
-/// How a server ended that never answered.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: Option<i32>,
-    /// On stderr.
-    pub(crate) said: String,
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.0
+    }
 }
 
 /// The server's binary: the one that was built with this test, or another for long runs.
@@ -69,33 +70,7 @@ impl Server {
 
     /// The same, if it does not end instead.
     pub(crate) fn try_start(data: &Path, options: &Options) -> Result<Self, Refusal> {
-        Self::run(command(data, options))
-    }
-
-    /// Runs a command that starts a server, and waits until it answers or ends.
-    pub(crate) fn run(mut command: Command) -> Result<Self, Refusal> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the server's binary starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = child.stderr.take().expect("piped");
-        let sink = log.clone();
-        let reader = std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = stderr.read(&mut piece) {
-                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..count]));
-            }
-        });
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let address =
-            lines.find_map(|line| line.ok()?.strip_prefix("ready http://").map(str::to_owned));
-        let Some(address) = address else {
-            let code = child.wait().expect("it ends").code();
-            let _ = reader.join();
-            let said = log.lock().unwrap().clone();
-            return Err(Refusal { code, said });
-        };
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, address, log })
+        Process::run(command(data, options)).map(Self)
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -108,19 +83,6 @@ impl Server {
         let _ = self.child.kill();
     }
 
-    /// kill -9; it is gone on return.
-    pub(crate) fn kill_and_wait(&mut self) {
-        self.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Sends SIGTERM and returns its exit code.
-    pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        self.child.wait().expect("it ends").code()
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -130,16 +92,5 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
-    }
-
-    /// What it wrote to stderr so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill_and_wait();
     }
 }

@@ -1,24 +1,37 @@
 //! Starts a server of its own for every test: random ports, a temporary data folder.
 
-use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use tempfile::TempDir;
 
+use crate::process::Process;
+
 pub(crate) const ACCESS_KEY_ID: &str = "test-access-key";
 pub(crate) const SECRET_ACCESS_KEY: &str = "test-secret-access-key";
 
-/// A running server; killed when dropped.
+/// A running server.
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     pub(crate) folder: Arc<TempDir>,
-    /// `127.0.0.1:PORT`
-    pub(crate) address: String,
-    log: Arc<Mutex<String>>,
+}
+
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
 }
 
 /// The command that starts a server on `folder` and random ports.
@@ -34,10 +47,7 @@ pub(crate) fn command_on(folder: &Path, address: &str) -> Command {
         .arg(folder)
         .env_clear()
         .env("VAULTAIRE_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        .env("VAULTAIRE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .env("VAULTAIRE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
     command
 }
 
@@ -50,28 +60,12 @@ impl Server {
 
     /// Starts on a folder with further flags.
     pub(crate) fn start_on(folder: Arc<TempDir>, flags: &[&str]) -> Self {
-        let mut child = command(&folder.path().join("data"))
-            .args(flags)
-            .spawn()
-            .expect("the server's binary starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = child.stderr.take().expect("piped");
-        let sink = log.clone();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = stderr.read(&mut piece) {
-                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..count]));
-            }
+        let mut command = command(&folder.path().join("data"));
+        command.args(flags);
+        let process = Process::run(command).unwrap_or_else(|refusal| {
+            panic!("the server did not get ready ({:?}): {}", refusal.code, refusal.said)
         });
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let address =
-            lines.find_map(|line| line.ok()?.strip_prefix("ready http://").map(str::to_owned));
-        let Some(address) = address else {
-            let status = child.wait();
-            panic!("the server did not get ready ({status:?}): {}", log.lock().unwrap());
-        };
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, folder, address, log }
+        Self { process, folder }
     }
 
     /// An SDK client for it.
@@ -98,25 +92,6 @@ impl Server {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
         Self::start_on(self.folder.clone(), &[])
-    }
-
-    /// Sends SIGTERM and returns its exit code.
-    pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        self.child.wait().expect("it ends").code()
-    }
-
-    /// What it wrote to stderr so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -11,5 +11,7 @@ mod harness;
 mod listing;
 mod load;
 mod multipart;
+#[path = "../process/mod.rs"]
+mod process;
 mod recovery;
 mod sign;
