@@ -4,21 +4,15 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use vaultaire::context::Context;
 use vaultaire::driver::Source;
-use vaultaire::engine::tenant::{Credential, Tenants};
 use vaultaire::http::head::{FieldSpace, parse};
 use vaultaire::model::TenantId;
 use vaultaire::s3::auth::{Authenticator, BodySource, ChecksumPlan};
-use vaultaire_benches::{ACCESS_KEY_ID, Memory, NOW_MS, REGION, SECRET, chunked_put, noise};
+use vaultaire_benches::{Memory, NOW_MS, REGION, chunked_put, noise, tenants};
 
 const LENGTH: usize = 1 << 20;
 
 fn bench(criterion: &mut Criterion) {
-    let credential = Credential {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret: SECRET.to_owned(),
-        tenant: TenantId::DEFAULT,
-    };
-    let authenticator = Authenticator::new(Tenants::new(vec![credential]), REGION);
+    let authenticator = Authenticator::new(tenants(), REGION);
     let (head, body) = chunked_put("/load/key", &noise(LENGTH));
     let mut space = FieldSpace::new();
     let message = parse(&head, &mut space, 64).expect("well formed").expect("whole");

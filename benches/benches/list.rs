@@ -7,7 +7,6 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use vaultaire::context::{Cancellation, Context, Monotonic, RequestId};
 use vaultaire::driver::memory::MemoryDriver;
-use vaultaire::engine::tenant::{Credential, Tenants};
 use vaultaire::engine::{AnyDriver, DriverRules, Engine};
 use vaultaire::http::ResponseBody;
 use vaultaire::http::head::{FieldSpace, parse};
@@ -15,7 +14,7 @@ use vaultaire::io::Clock;
 use vaultaire::io::budget::Budget;
 use vaultaire::model::TenantId;
 use vaultaire::s3::{Reply, Service, ServiceConfig};
-use vaultaire_benches::{ACCESS_KEY_ID, Memory, NOW_MS, REGION, SECRET, signed_head};
+use vaultaire_benches::{Memory, NOW_MS, REGION, signed_head, tenants};
 
 const KEYS: usize = 1000;
 
@@ -47,15 +46,10 @@ fn serve(service: &Service, head: &[u8], body: &[u8]) -> Reply {
 fn bench(criterion: &mut Criterion) {
     let driver = AnyDriver::Memory(MemoryDriver::with_clock(Still));
     let rules = DriverRules::new(vec![("memory".to_owned(), driver)], vec![]);
-    let credential = Credential {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret: SECRET.to_owned(),
-        tenant: TenantId::DEFAULT,
-    };
     let config = ServiceConfig {
         region: REGION.to_owned(),
         domains: vec![],
-        tenants: Tenants::new(vec![credential]),
+        tenants: tenants(),
         body_bytes_max: 1 << 30,
     };
     let budget = Budget::new(256 << 20);

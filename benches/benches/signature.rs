@@ -3,19 +3,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use vaultaire::engine::tenant::{Credential, Tenants};
 use vaultaire::http::head::{FieldSpace, parse};
-use vaultaire::model::TenantId;
 use vaultaire::s3::auth::Authenticator;
-use vaultaire_benches::{ACCESS_KEY_ID, NOW_MS, REGION, SECRET, signed_head};
+use vaultaire_benches::{NOW_MS, REGION, signed_head, tenants};
 
 fn bench(criterion: &mut Criterion) {
-    let credential = Credential {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret: SECRET.to_owned(),
-        tenant: TenantId::DEFAULT,
-    };
-    let authenticator = Authenticator::new(Tenants::new(vec![credential]), REGION);
+    let authenticator = Authenticator::new(tenants(), REGION);
     let list = "list-type=2&max-keys=1000&prefix=ab%2F&start-after=ab%2F000000000042";
     let mut group = criterion.benchmark_group("signature");
     for (name, path, query) in [("get", "/load/ab/000000000042", ""), ("list", "/load", list)] {

@@ -2,7 +2,9 @@
 
 use aws_lc_rs::{digest, hmac};
 use vaultaire::driver::BodyError;
+use vaultaire::engine::tenant::{Credential, Tenants};
 use vaultaire::http::Body;
+use vaultaire::model::TenantId;
 
 /// The access key id that requests are signed with.
 pub const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -14,6 +16,16 @@ pub const REGION: &str = "us-east-1";
 pub const STAMP: &str = "20200101T000000Z";
 /// [`STAMP`] in milliseconds since the epoch.
 pub const NOW_MS: i64 = 1_577_836_800_000;
+
+/// The one tenant, whose key requests are signed with.
+#[must_use]
+pub fn tenants() -> Tenants {
+    Tenants::new(vec![Credential {
+        access_key_id: ACCESS_KEY_ID.to_owned(),
+        secret: SECRET.to_owned(),
+        tenant: TenantId::DEFAULT,
+    }])
+}
 
 const SCOPE: &str = "20200101/us-east-1/s3/aws4_request";
 /// Bytes of a signed chunk.
