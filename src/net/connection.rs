@@ -198,16 +198,16 @@ async fn exchange<H: Handler>(
         Ok(Some(message)) if message.length <= frontend.limits.head_bytes => message,
         Ok(Some(_)) => {
             let code = refusal_code(HeadError::TooLong);
-            refuse(frontend, transport, began, code).await;
+            Box::pin(refuse(frontend, transport, began, code)).await;
             return Then::Linger;
         }
         Ok(None) => {
             // Its end was seen, but the parser is of another opinion.
-            refuse(frontend, transport, began, Code::InvalidRequest).await;
+            Box::pin(refuse(frontend, transport, began, Code::InvalidRequest)).await;
             return Then::Linger;
         }
         Err(error) => {
-            refuse(frontend, transport, began, refusal_code(error)).await;
+            Box::pin(refuse(frontend, transport, began, refusal_code(error))).await;
             return Then::Linger;
         }
     };
