@@ -2,6 +2,7 @@
 
 mod empty;
 mod flips;
+mod formats;
 mod integrity;
 mod reclaim;
 
