@@ -1,15 +1,14 @@
 //! The bounded queue through which every core hands commits to the core that owns the shard.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
-use crossbeam_queue::{ArrayQueue, SegQueue};
 use futures_util::future::{Either, select};
 
 use crate::io::Clock;
+use crate::stdx::sync::{ArrayQueue, AtomicBool, AtomicWaker, SegQueue};
 
 /// Commits that wait at one core.
 pub(crate) const CAPACITY: usize = 4096;

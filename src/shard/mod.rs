@@ -26,5 +26,7 @@ pub(crate) mod verified;
 pub(crate) mod verify;
 pub mod volume;
 
+#[cfg(all(test, feature = "loom"))]
+mod loom;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::Ordering;
+
+use crate::stdx::sync::{AtomicU64, fence};
 
 /// Stands for "no pin".
 const NONE: u64 = u64::MAX;

@@ -9,3 +9,5 @@ pub mod hex;
 pub mod md5;
 /// Percent-encoding.
 pub mod percent;
+/// What threads share data with, or stand-ins of it for the model checker.
+pub(crate) mod sync;
