@@ -15,6 +15,7 @@ pub mod socket;
 #[cfg(test)]
 pub mod testing;
 pub mod uring;
+mod whole;
 
 use std::io;
 use std::os::fd::OwnedFd;

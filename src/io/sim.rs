@@ -10,24 +10,24 @@
 mod content;
 mod crash;
 mod faults;
+mod file;
 mod folder;
+mod snapshot;
 mod state;
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use self::content::{BLOCK, Content};
 use self::faults::Chance;
 pub use self::faults::{Faults, Misdeed};
+pub use self::file::SimFile;
+pub use self::snapshot::Snapshot;
 use self::state::{Change, Name, NameChange, State, missing, parent, text};
-use super::buffer::AlignedBuffer;
-use super::{DirectoryEntry, Disk, DiskFile, OpenOptions};
-use crate::runtime::simulated::Random;
+use super::{DirectoryEntry, Disk, OpenOptions};
 
 /// What a disk writes whole or not at all, in bytes.
 pub const SECTOR: usize = 512;
@@ -67,29 +67,6 @@ struct World {
     /// Bytes that may still be taken by files; `None` for no limit.
     free: Option<u64>,
     chance: Option<Box<Chance>>,
-}
-
-/// A moment of a disk's life.
-#[derive(Clone)]
-pub struct Snapshot {
-    /// What [`SimDisk::mark`] had been told.
-    pub mark: usize,
-    state: State,
-}
-
-impl Snapshot {
-    /// A disk as it would be after a power cut at this moment.
-    #[must_use]
-    pub fn after_power_cut(&self, random: &mut Random) -> SimDisk {
-        SimDisk::seeded_state(crash::after_power_cut(&self.state, random), random.number())
-    }
-
-    /// Whether there is anything that a power cut could take.
-    #[must_use]
-    pub fn is_certain(&self) -> bool {
-        self.state.changes.is_empty()
-            && self.state.files.iter().all(|file| file.pending.is_empty() && file.hidden.is_empty())
-    }
 }
 
 /// Lets other tasks run once.
@@ -187,6 +164,12 @@ impl SimDisk {
         self.0.borrow_mut().free = bytes;
     }
 
+    /// Limits the bytes of all files; what is there already may be more. `None` lifts the limit.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        let used: u64 = self.files().iter().map(|(_, length)| length).sum();
+        self.set_free(bytes.map(|bytes| bytes.saturating_sub(used)));
+    }
+
     /// The power goes and comes back: all that was not synced is lost, except what `keep` says. It is
     /// asked for every unsynced write, in order, with its length, and answers how many of its bytes,
     /// in whole sectors, have reached the medium. Open files must not be used any more.
@@ -224,6 +207,22 @@ impl SimDisk {
             let mut byte = [0];
             content.read(&mut byte, offset);
             content.write(&[byte[0] ^ mask], offset);
+        }
+        Ok(())
+    }
+
+    /// Puts other bytes into a file, on the medium and into what is read. Its length stays.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn spoil(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        let index = world.state.find(text(path))?;
+        let file = world.state.file_mut(index);
+        for content in [&mut file.now, &mut file.durable] {
+            let length = content.length;
+            content.write(bytes, offset);
+            content.set_length(length);
         }
         Ok(())
     }
@@ -301,6 +300,10 @@ impl Disk for SimDisk {
         world.step();
         let (from, to) = (text(from), text(to));
         let index = world.state.find(from)?;
+        if let Ok(replaced) = world.state.find(to) {
+            let length = world.state.file(replaced).now.length;
+            world.shrink(length);
+        }
         world.state.change_name(NameChange::Rename(from.into(), to.into(), index));
         Ok(())
     }
@@ -320,100 +323,12 @@ impl Disk for SimDisk {
         self.pause().await;
         let mut world = self.0.borrow_mut();
         world.step();
-        world.state.sync_names(text(path));
-        Ok(())
+        world.sync_names(text(path))
     }
 
     async fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         pause().await;
         Ok(self.0.borrow().free.unwrap_or(u64::MAX))
-    }
-}
-
-/// An open file of a [`SimDisk`].
-#[derive(Clone)]
-pub struct SimFile {
-    disk: SimDisk,
-    index: usize,
-    path: Rc<Path>,
-    durable: bool,
-    direct: bool,
-}
-
-impl DiskFile for SimFile {
-    async fn read_at(
-        &self,
-        mut buffer: AlignedBuffer,
-        offset: u64,
-    ) -> (io::Result<usize>, AlignedBuffer) {
-        self.disk.pause().await;
-        let read = self.disk.0.borrow_mut().read(self.index, &mut buffer, offset, self.direct);
-        (read, buffer)
-    }
-
-    async fn write_at(
-        &self,
-        buffer: AlignedBuffer,
-        offset: u64,
-    ) -> (io::Result<()>, AlignedBuffer) {
-        pause().await;
-        let written = self.disk.0.borrow_mut().write(self, &buffer, offset);
-        let number = match written {
-            Ok(number) => number,
-            Err(error) => return (Err(error), buffer),
-        };
-        let mut flight = faults::Flight { file: self, number, ended: false };
-        if self.disk.0.borrow().chance.is_some() {
-            self.disk.pause().await;
-        }
-        flight.ended = true;
-        let finished = self.disk.0.borrow_mut().finish(self, number);
-        (finished, buffer)
-    }
-
-    async fn sync(&self) -> io::Result<()> {
-        pause().await;
-        let changes = self.disk.0.borrow_mut().begin_sync(self.index);
-        if self.disk.0.borrow().chance.is_some() {
-            self.disk.pause().await;
-        }
-        let mut world = self.disk.0.borrow_mut();
-        world.end_sync(self.index, &changes)?;
-        if world.chance.is_none() {
-            world.events.push(SimEvent::Sync { path: self.path.to_path_buf() });
-        }
-        Ok(())
-    }
-
-    async fn allocate(&self, length: u64) -> io::Result<()> {
-        self.disk.pause().await;
-        let mut world = self.disk.0.borrow_mut();
-        world.step();
-        world.grow(self.index, length)?;
-        if world.state.file(self.index).now.length < length {
-            world.change_length(self.index, length);
-        }
-        Ok(())
-    }
-
-    async fn set_length(&self, length: u64) -> io::Result<()> {
-        self.disk.pause().await;
-        let mut world = self.disk.0.borrow_mut();
-        world.step();
-        world.grow(self.index, length)?;
-        let before = world.state.file(self.index).now.length;
-        world.change_length(self.index, length);
-        world.shrink(before.saturating_sub(length));
-        Ok(())
-    }
-
-    async fn length(&self) -> io::Result<u64> {
-        pause().await;
-        Ok(self.disk.0.borrow().state.file(self.index).now.length)
-    }
-
-    fn descriptor(&self) -> Option<Arc<OwnedFd>> {
-        None
     }
 }
 

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use monoio::buf::{Slice, SliceMut};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
-use super::buffer::{ALIGNMENT, AlignedBuffer};
-use super::{DirectoryEntry, Disk, DiskFile, OpenOptions};
+use super::buffer::AlignedBuffer;
+use super::{DirectoryEntry, Disk, DiskFile, OpenOptions, whole};
 use crate::runtime::unblock;
 
 /// How many operations of each kind have succeeded since the process began, over all cores.
@@ -178,53 +178,39 @@ impl UringFile {
 impl DiskFile for UringFile {
     async fn read_at(
         &self,
-        mut buffer: AlignedBuffer,
+        buffer: AlignedBuffer,
         offset: u64,
     ) -> (io::Result<usize>, AlignedBuffer) {
         let wanted = buffer.len();
-        let mut filled = 0;
-        while filled < wanted {
+        let read = whole::read(buffer, self.0.options.direct, async |buffer, filled| {
             let piece = SliceMut::new(buffer, filled, wanted);
             let (result, piece) = self.0.file.read_at(piece, offset + filled as u64).await;
-            buffer = piece.into_inner();
-            match result {
-                Ok(0) => break,
-                Ok(count) => {
-                    filled += count;
-                    // A direct read stops off the grid only at the end of the file.
-                    if self.0.options.direct && !filled.is_multiple_of(ALIGNMENT) {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (Err(error), buffer),
-            }
+            (result, piece.into_inner())
+        });
+        let (result, buffer) = read.await;
+        if result.is_ok() {
+            READS.fetch_add(1, Ordering::Relaxed);
         }
-        READS.fetch_add(1, Ordering::Relaxed);
-        (Ok(filled), buffer)
+        (result, buffer)
     }
 
     async fn write_at(
         &self,
-        mut buffer: AlignedBuffer,
+        buffer: AlignedBuffer,
         offset: u64,
     ) -> (io::Result<()>, AlignedBuffer) {
         let wanted = buffer.len();
-        let mut written = 0;
-        while written < wanted {
+        let write = whole::write(buffer, async |buffer, written| {
             let piece = Slice::new(buffer, written, wanted);
             let (result, piece) = self.0.file.write_at(piece, offset + written as u64).await;
-            buffer = piece.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (Err(error), buffer),
-            }
+            (result, piece.into_inner())
+        });
+        let (result, buffer) = write.await;
+        if result.is_ok() {
+            let counter = if self.0.options.durable_writes { &DURABLE_WRITES } else { &WRITES };
+            counter.fetch_add(1, Ordering::SeqCst);
         }
-        let counter = if self.0.options.durable_writes { &DURABLE_WRITES } else { &WRITES };
-        counter.fetch_add(1, Ordering::SeqCst);
-        (Ok(()), buffer)
+        (result, buffer)
     }
 
     async fn sync(&self) -> io::Result<()> {

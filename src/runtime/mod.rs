@@ -42,8 +42,12 @@ where
     }
 }
 
-/// Waits.
+/// Waits, in a simulation until its own time has passed.
 pub async fn sleep(duration: Duration) {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(clock) = simulated::clock() {
+        return clock.sleep(duration).await;
+    }
     monoio::time::sleep(duration).await;
 }
 
@@ -76,6 +80,12 @@ pub async fn yield_now() {
     std::future::poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
+        }
+        // A simulation chooses among all that are ready.
+        #[cfg(any(test, feature = "testing"))]
+        if simulated::is_running() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         // The executor puts a task that wakes itself at the front of its queue, one that another wakes at the back.
         let waker = cx.waker().clone();

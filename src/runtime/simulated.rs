@@ -120,6 +120,11 @@ pub fn is_running() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
 
+/// The clock of the simulation that runs on this thread.
+pub(super) fn clock() -> Option<SimulatedClock> {
+    CURRENT.with_borrow(Clone::clone).map(SimulatedClock)
+}
+
 /// Starts a task, if a simulation runs on this thread; else gives the future back.
 pub(super) fn try_spawn<F>(future: F) -> Result<JoinHandle<F::Output>, F>
 where

@@ -17,10 +17,10 @@ pub(crate) const STEPS_MAX: u64 = 3_000_000;
 
 /// So small that every few writes come to a border.
 pub(crate) const SIZES: Sizes = Sizes {
-    log_segment: 64 << 10,
-    batch: 20 << 10,
-    data_segment: 64 << 10,
-    data_segment_min: 32 << 10,
+    log_segment: 40 << 10,
+    batch: 12 << 10,
+    data_segment: 32 << 10,
+    data_segment_min: 16 << 10,
     inline_max: 1 << 10,
     extent_max: 12 << 10,
     mailbox: 64,
@@ -39,12 +39,24 @@ pub(crate) struct Cluster {
     pub(crate) simulation: Simulation,
 }
 
+/// Why a machine does not start.
+#[derive(Clone, Debug)]
+pub(crate) enum StartError {
+    Refused(String),
+    /// It comes to no end.
+    Stuck,
+}
+
 impl Cluster {
     /// Starts on a disk.
     ///
     /// # Errors
     /// Why it does not start.
-    pub(crate) fn start(disk: &SimDisk, random: &mut Random, now_ns: u64) -> Result<Self, String> {
+    pub(crate) fn start(
+        disk: &SimDisk,
+        random: &mut Random,
+        now_ns: u64,
+    ) -> Result<Self, StartError> {
         let cores = 1 + random.below(3);
         let methods = [SyncMethod::DurableWrites, SyncMethod::WriteThenSync];
         let sync_method = Some(methods[random.below(methods.len())]);
@@ -54,7 +66,7 @@ impl Cluster {
         let simulation = Simulation::new(random.number(), now_ns);
         let volume =
             LocalVolume::open_on(disk, Path::new("/data"), cores, Budget::new(BUDGET), options)
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| StartError::Refused(error.to_string()))?;
         let (ours, clock, disk) = (Arc::clone(&volume), simulation.clock(), disk.clone());
         let theirs = disk.clone();
         let starting = simulation.run(STEPS_MAX, async move {
@@ -71,7 +83,7 @@ impl Cluster {
             }
             Ok::<_, String>(cores)
         });
-        let cores = starting.map_err(|stuck| stuck.to_string())??;
+        let cores = starting.map_err(|_| StartError::Stuck)?.map_err(StartError::Refused)?;
         Ok(Self { cores, volume, disk, simulation })
     }
 }

@@ -6,6 +6,7 @@ use vaultaire::context::Context;
 use vaultaire::driver::{BodyError, Source, composite_etag};
 use vaultaire::model::{Digests, ETag, Metadata, MetadataBuilder, MetadataField};
 
+use super::model::Name;
 use super::register::{FIRST_CONTENT, Value};
 
 /// All contents of a simulation.
@@ -18,6 +19,8 @@ pub(crate) struct Contents {
 /// The bytes of one artifact.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
+    /// What it was written to.
+    pub(crate) name: Name,
     pub(crate) size: usize,
     /// The contents that it was completed from.
     parts: Vec<Value>,
@@ -26,12 +29,12 @@ pub(crate) struct Content {
 }
 
 impl Contents {
-    pub(crate) fn add(&mut self, size: usize, described: bool) -> Value {
-        self.push(Content { size, parts: Vec::new(), described })
+    pub(crate) fn add(&mut self, name: Name, size: usize, described: bool) -> Value {
+        self.push(Content { name, size, parts: Vec::new(), described })
     }
 
     /// A content to be completed from these parts.
-    pub(crate) fn compose(&mut self, parts: &[Value], described: bool) -> Value {
+    pub(crate) fn compose(&mut self, name: Name, parts: &[Value], described: bool) -> Value {
         let tags: Vec<_> = parts.iter().map(|part| etag_of(*part)).collect();
         let tag = composite_etag(tags.into_iter());
         // Two lives that go on from one may complete the same upload.
@@ -39,7 +42,7 @@ impl Contents {
             return *same;
         }
         let size = parts.iter().map(|part| self.get(*part).size).sum();
-        let value = self.push(Content { size, parts: parts.to_vec(), described });
+        let value = self.push(Content { name, size, parts: parts.to_vec(), described });
         self.composites.insert(tag, value);
         value
     }
@@ -67,11 +70,19 @@ impl Contents {
 
     /// The bytes.
     pub(crate) fn bytes(&self, value: Value) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.get(value).size + 8);
+        self.append(value, &mut bytes);
+        bytes
+    }
+
+    fn append(&self, value: Value, bytes: &mut Vec<u8>) {
         let content = self.get(value);
         if content.parts.is_empty() {
-            return pattern(value, content.size);
+            append_pattern(value, content.size, bytes);
         }
-        content.parts.iter().flat_map(|part| self.bytes(*part)).collect()
+        for part in &content.parts {
+            self.append(*part, bytes);
+        }
     }
 
     /// The metadata that goes with it.
@@ -90,15 +101,14 @@ pub(crate) fn metadata(value: Value, described: bool) -> Metadata {
     builder.finish()
 }
 
-fn pattern(value: Value, size: usize) -> Vec<u8> {
+fn append_pattern(value: Value, size: usize, bytes: &mut Vec<u8>) {
     let mut word = u64::from(value).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
+    let end = bytes.len() + size;
+    while bytes.len() < end {
         bytes.extend_from_slice(&word.to_le_bytes());
         word = word.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
     }
-    bytes.truncate(size);
-    bytes
+    bytes.truncate(end);
 }
 
 /// The tag of what is written in one piece.

@@ -2,9 +2,14 @@
 
 mod cluster;
 mod content;
+mod full;
+mod logs;
 mod model;
 mod observe;
+mod perils;
 mod register;
+mod rot;
+mod tally;
 mod workload;
 mod world;
 

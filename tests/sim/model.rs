@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use vaultaire::model::UploadId;
 
+use super::content::Contents;
 use super::register::{ABSENT, Action, Answer, EMPTY, Register, Value, Way};
 
 /// A name that is kept track of.
@@ -37,6 +38,8 @@ pub(crate) struct Observation {
     pub(crate) held: BTreeMap<Name, Value>,
     /// What could not be read, and why.
     pub(crate) unreadable: BTreeMap<Name, String>,
+    /// Listings that failed.
+    pub(crate) failed: Vec<String>,
     /// Things that were never written.
     pub(crate) strange: Vec<String>,
     /// Bytes that are not those which were written.
@@ -117,16 +120,34 @@ impl Model {
         }
     }
 
-    /// Whether there is anything that could be lost.
-    pub(crate) fn holds_something(&self) -> bool {
-        self.registers.iter().any(|(name, register)| {
-            !matches!(name, Name::Container(_)) && !register.possible().contains(&ABSENT)
+    /// Whether an operation under way changes anything that is there: not the deletion of what is not.
+    pub(crate) fn changes_something(&self, operation: u32) -> bool {
+        let Some(actions) = self.open.get(&operation) else { return false };
+        actions.iter().any(|(name, action)| match action {
+            Action::Read => false,
+            Action::Delete(_) | Action::DeleteInside => {
+                self.registers.get(name).is_some_and(|one| one.possible() != [ABSENT])
+            }
+            _ => true,
         })
     }
 
-    /// Compares with what is there.
-    pub(crate) fn check(&self, seen: &Observation) -> Verdict {
+    /// Compares with what is there on a disk of which it is known that something is lost.
+    pub(crate) fn check_damaged(seen: &Observation, contents: &Contents) -> Verdict {
         let mut verdict = Verdict { phantom: seen.strange.clone(), ..Verdict::default() };
+        verdict.wrong.clone_from(&seen.wrong);
+        for (name, value) in &seen.held {
+            if *value != EMPTY && contents.get(*value).name != *name {
+                verdict.phantom.push(format!("{name:?} holds {value}, which is not its own"));
+            }
+        }
+        verdict
+    }
+
+    /// Compares with what is there. What is damaged may be unreadable, if `excused`.
+    pub(crate) fn check(&self, seen: &Observation, excused: bool) -> Verdict {
+        let mut verdict = Verdict { phantom: seen.strange.clone(), ..Verdict::default() };
+        verdict.lost.clone_from(&seen.failed);
         verdict.wrong.clone_from(&seen.wrong);
         let is_joint = |actions: &Rc<[(Name, Action)]>| {
             actions.iter().filter(|(_, action)| *action != Action::Read).count() > 1
@@ -135,7 +156,7 @@ impl Model {
             self.open.iter().filter(|(_, one)| is_joint(one)).map(|(id, _)| *id).collect();
         let mut ways = Vec::new();
         for (name, register) in &self.registers {
-            if let Some(error) = seen.unreadable.get(name) {
+            if let Some(error) = seen.unreadable.get(name).filter(|_| !excused) {
                 verdict.lost.push(format!("{name:?} cannot be read: {error}"));
                 continue;
             }

@@ -63,7 +63,7 @@ pub(crate) async fn observe(
     let page = match core.list_containers(&ctx(), &query).await {
         Ok(page) => page,
         Err(error) => {
-            seen.strange.push(format!("containers are not listed: {error}"));
+            seen.failed.push(format!("containers are not listed: {error}"));
             return seen;
         }
     };
@@ -100,7 +100,7 @@ async fn artifacts(
         let page = match core.list(&ctx(), container, &query).await {
             Ok(page) => page,
             Err(error) => {
-                seen.strange.push(format!("{} is not listed: {error}", container.as_str()));
+                seen.failed.push(format!("{} is not listed: {error}", container.as_str()));
                 return;
             }
         };
@@ -143,7 +143,7 @@ async fn uploads(
     let page = match core.list_uploads(&ctx(), name, &query).await {
         Ok(page) => page,
         Err(error) => {
-            seen.strange.push(format!("uploads of {} are not listed: {error}", name.as_str()));
+            seen.failed.push(format!("uploads of {} are not listed: {error}", name.as_str()));
             return;
         }
     };
@@ -179,7 +179,7 @@ async fn parts(
                 }
             }
         }
-        Err(error) => seen.strange.push(format!("parts of {id} are not listed: {error}")),
+        Err(error) => seen.failed.push(format!("parts of {id} are not listed: {error}")),
     }
 }
 

@@ -1,17 +1,17 @@
 //! Clients that use all of the driver at once, and write down what they asked and what they were answered.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use vaultaire::driver::{
-    Completion, Deletion, Driver as _, DriverError, Target, UploadSpec, WriteSpec, composite_etag,
+    Completion, Deletion, Driver as _, DriverError, OpenArtifact as _, Target, UploadSpec,
+    WriteSpec, composite_etag,
 };
 use vaultaire::io::Clock;
 use vaultaire::io::sim::SimDisk;
-use vaultaire::model::{
-    CompletePart, ContainerName, ETag, ListEntry, ListQuery, UploadId, WriteCondition,
-};
+use vaultaire::model::{CompletePart, ETag, ListEntry, ListQuery, UploadId, WriteCondition};
 use vaultaire::runtime;
 use vaultaire::runtime::simulated::{Random, SimulatedClock};
 
@@ -21,7 +21,12 @@ use super::model::{Event, Model, Name};
 use super::observe::{
     BOX_KEY, BOXES, CONTAINERS, KEYS, Unread, box_container, container, ctx, key, key_text, read,
 };
+use super::perils::Perils;
 use super::register::{ABSENT, Action, Answer, Condition, Value};
+
+/// Requests that learn that writing has stopped, before the clients only read. What became of them is not known, and
+/// too many of those make too many histories.
+const POISONS_MAX: u32 = 3;
 
 /// What the clients share.
 pub(crate) struct Bench {
@@ -33,8 +38,17 @@ pub(crate) struct Bench {
     /// Follows the history, to notice at once what cannot be.
     pub(crate) model: RefCell<Model>,
     pub(crate) complaints: RefCell<Vec<String>>,
-    /// Whether the disk was told to go wrong, so that errors are no surprise.
-    pub(crate) errors_expected: bool,
+    pub(crate) perils: Perils,
+    /// Bytes on the medium may be others than were written.
+    pub(crate) flawed: bool,
+    /// Lengths of the history after something worth keeping was acknowledged.
+    pub(crate) acknowledged: RefCell<Vec<usize>>,
+    /// Containers whose writer is known to have given up, and the last operation begun by then.
+    pub(crate) poisoned: RefCell<BTreeMap<Name, u32>>,
+    /// Requests that were told so.
+    pub(crate) poisons: Cell<u32>,
+    /// Requests that were refused because the disk was full.
+    pub(crate) full: Cell<u64>,
     pub(crate) operations: Rc<Cell<u32>>,
     /// Uploads left from before, each for one client.
     pub(crate) uploads: RefCell<Vec<Upload>>,
@@ -50,7 +64,7 @@ pub(crate) struct Upload {
 }
 
 /// How an operation ended.
-enum End {
+pub(crate) enum End {
     Answered(Answer),
     Nothing,
     Unknown,
@@ -66,7 +80,27 @@ impl Bench {
         self.disk.mark(history.len());
     }
 
-    fn complain(&self, text: String) {
+    /// Something was acknowledged that can be lost.
+    fn acknowledge(&self) {
+        self.acknowledged.borrow_mut().push(self.history.borrow().len());
+        self.disk.snapshot_of_each();
+    }
+
+    /// Complains if a writer that has given up takes something that was asked of it afterwards.
+    fn mind_poison(&self, container: Name, operation: u32, result: &Result<(), DriverError>) {
+        let mut poisoned = self.poisoned.borrow_mut();
+        match result {
+            Err(DriverError::Poisoned) => {
+                poisoned.entry(container).or_insert_with(|| self.operations.get());
+            }
+            Ok(()) if poisoned.get(&container).is_some_and(|last| operation > *last) => {
+                self.complain(format!("{operation} was taken after a failed write"));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn complain(&self, text: String) {
         self.complaints.borrow_mut().push(text);
     }
 
@@ -75,13 +109,13 @@ impl Bench {
         self.operations.get()
     }
 
-    fn invoke(&self, actions: &[(Name, Action)]) -> u32 {
+    pub(crate) fn invoke(&self, actions: &[(Name, Action)]) -> u32 {
         let operation = self.next_operation();
         self.note(Event::Invoke(operation, actions.into()));
         operation
     }
 
-    fn end(&self, result: Result<(), DriverError>) -> End {
+    pub(crate) fn end(&self, result: Result<(), DriverError>) -> End {
         match result {
             Ok(()) => End::Answered(Answer::Done),
             Err(error) => self.error(&error),
@@ -96,9 +130,18 @@ impl Bench {
             DriverError::ContainerExists
             | DriverError::ContainerNotEmpty
             | DriverError::PreconditionFailed => End::Answered(Answer::Refused),
-            DriverError::Full | DriverError::Overloaded => End::Nothing,
-            DriverError::Poisoned if self.errors_expected => End::Unknown,
-            DriverError::Io(_) | DriverError::Corrupt if self.errors_expected => End::Nothing,
+            DriverError::Overloaded => End::Nothing,
+            DriverError::Full if self.perils.capacity.is_some() => {
+                self.full.set(self.full.get() + 1);
+                End::Nothing
+            }
+            DriverError::Poisoned if self.perils.fails() => {
+                self.poisons.set(self.poisons.get() + 1);
+                End::Unknown
+            }
+            DriverError::Io(_) if self.perils.fails() || self.flawed => End::Nothing,
+            // A read that fails twice is taken for damage.
+            DriverError::Corrupt if self.perils.fails() || self.flawed => End::Nothing,
             error => {
                 self.complain(format!("without a reason: {error}"));
                 End::Unknown
@@ -106,11 +149,16 @@ impl Bench {
         }
     }
 
-    fn finish(&self, operation: u32, names: &[Name], end: End) {
+    pub(crate) fn finish(&self, operation: u32, names: &[Name], end: End) {
         match end {
             End::Answered(answer) => {
+                let worth =
+                    answer == Answer::Done && self.model.borrow().changes_something(operation);
                 for name in names {
                     self.note(Event::Answer(operation, *name, answer));
+                }
+                if worth {
+                    self.acknowledge();
                 }
             }
             End::Nothing => self.note(Event::Nothing(operation)),
@@ -145,6 +193,9 @@ impl Client {
     }
 
     async fn step(&mut self) {
+        if self.bench.poisons.get() >= POISONS_MAX {
+            return if self.random.one_in(2) { self.get().await } else { self.list().await };
+        }
         match self.random.below(100) {
             0..=37 => self.put().await,
             38..=49 => self.delete().await,
@@ -152,7 +203,8 @@ impl Client {
             54..=65 => self.get().await,
             66..=71 => self.list().await,
             72..=76 => self.in_box().await,
-            77..=79 => self.put_and_give_up().await,
+            77..=78 => self.put_and_give_up().await,
+            79..=81 => self.race().await,
             _ => self.multipart().await,
         }
     }
@@ -170,7 +222,7 @@ impl Client {
         (self.below(CONTAINERS), self.below(KEYS))
     }
 
-    fn new_content(&mut self) -> Value {
+    fn new_content(&mut self, name: Name) -> Value {
         let size = match self.random.below(100) {
             0..=2 => 0,
             3..=64 => 1 + self.random.below(1000),
@@ -178,7 +230,7 @@ impl Client {
             _ => 12_300 + self.random.below(14_000),
         };
         let described = self.random.one_in(8);
-        self.bench.contents.borrow_mut().add(size, described)
+        self.bench.contents.borrow_mut().add(name, size, described)
     }
 
     fn body(&mut self, value: Value) -> Body {
@@ -211,9 +263,9 @@ impl Client {
 
     async fn put(&mut self) {
         let (c, k) = self.place();
-        let value = self.new_content();
-        let (condition, wire) = self.condition();
         let name = Name::Key(c, k);
+        let value = self.new_content(name);
+        let (condition, wire) = self.condition();
         let metadata = self.bench.contents.borrow().metadata(value);
         let mut body = self.body(value);
         let core = self.core();
@@ -221,17 +273,54 @@ impl Client {
         let spec = WriteSpec { metadata, condition: wire };
         let (text, container) = (key_text(k), container(c));
         let target = Target { container: &container, key: key(&text) };
-        let result = core.put(&ctx(), target, spec, &mut body).await;
+        let result = core.put(&ctx(), target, spec, &mut body).await.map(drop);
         self.met.push(value);
-        let end = self.bench.end(result.map(drop));
+        self.bench.mind_poison(Name::Container(c), operation, &result);
+        let end = self.bench.end(result);
         self.bench.finish(operation, &[name], end);
+    }
+
+    /// Some puts at once under a condition that holds for the first of them alone.
+    async fn race(&mut self) {
+        let (c, k) = self.place();
+        let name = Name::Key(c, k);
+        let (container, text) = (container(c), key_text(k));
+        let open =
+            self.core().open(&ctx(), Target { container: &container, key: key(&text) }).await;
+        let (condition, wire) = match open {
+            Ok(open) => {
+                let tag = open.info().etag;
+                let Some(value) = self.bench.contents.borrow().with_etag(tag) else { return };
+                (Condition::Matches(value), WriteCondition::Matches(tag))
+            }
+            Err(_) => (Condition::Absent, WriteCondition::Absent),
+        };
+        let mut racers = Vec::new();
+        for _ in 0..2 + self.random.below(2) {
+            let size = 1 + self.random.below(1000);
+            let value = self.bench.contents.borrow_mut().add(name, size, false);
+            let (mut body, core) = (self.body(value), self.core());
+            let (bench, container, text) = (Rc::clone(&self.bench), container, text.clone());
+            racers.push(runtime::spawn(async move {
+                let operation = bench.invoke(&[(name, Action::Put(value, condition))]);
+                let spec = WriteSpec { condition: wire, ..WriteSpec::default() };
+                let target = Target { container: &container, key: key(&text) };
+                let result = core.put(&ctx(), target, spec, &mut body).await.map(drop);
+                bench.mind_poison(Name::Container(c), operation, &result);
+                let end = bench.end(result);
+                bench.finish(operation, &[name], end);
+            }));
+        }
+        for racer in racers {
+            racer.await;
+        }
     }
 
     /// As a client that goes away: nobody learns what became of it.
     async fn put_and_give_up(&mut self) {
         let (c, k) = self.place();
-        let value = self.new_content();
         let name = Name::Key(c, k);
+        let value = self.new_content(name);
         let metadata = self.bench.contents.borrow().metadata(value);
         let mut body = self.body(value);
         let core = self.core();
@@ -364,7 +453,7 @@ impl Client {
         let (action, wanted) = match self.random.below(5) {
             0 | 1 => {
                 let size = 1 + self.random.below(2000);
-                let value = self.bench.contents.borrow_mut().add(size, false);
+                let value = self.bench.contents.borrow_mut().add(name, size, false);
                 (Action::PutInside(value), value)
             }
             2 => (Action::DeleteInside, ABSENT),
@@ -417,6 +506,7 @@ impl Client {
         match core.create_upload(&ctx(), target, UploadSpec::default()).await {
             Ok(id) => {
                 self.bench.note(Event::Begun(operation, id));
+                self.bench.acknowledge();
                 let parts = Vec::new();
                 self.uploads.push(Upload {
                     container: container_number,
@@ -437,15 +527,16 @@ impl Client {
         let Upload { container: c, key: k, id, .. } = self.uploads[at];
         let number = 1 + u16::from(self.below(4));
         let size = 1 + self.random.below(6000);
-        let value = self.bench.contents.borrow_mut().add(size, false);
         let name = Name::Part(id.0, number);
+        let value = self.bench.contents.borrow_mut().add(name, size, false);
         let mut body = self.body(value);
         let core = self.core();
         let operation = self.bench.invoke(&[(name, Action::Put(value, Condition::None))]);
         let (text, container) = (key_text(k), container(c));
         let target = Target { container: &container, key: key(&text) };
-        let result = core.put_part(&ctx(), target, id, number, &mut body).await;
-        let end = self.bench.end(result.map(drop));
+        let result = core.put_part(&ctx(), target, id, number, &mut body).await.map(drop);
+        self.bench.mind_poison(Name::Container(c), operation, &result);
+        let end = self.bench.end(result);
         let upload = &mut self.uploads[at];
         upload.parts.retain(|(other, _)| *other != number);
         match end {
@@ -461,8 +552,8 @@ impl Client {
         let mut upload = self.uploads.swap_remove(at);
         upload.parts.sort_unstable();
         let values: Vec<Value> = upload.parts.iter().map(|(_, value)| *value).collect();
-        let value = self.bench.contents.borrow_mut().compose(&values, false);
         let artifact = Name::Key(upload.container, upload.key);
+        let value = self.bench.contents.borrow_mut().compose(artifact, &values, false);
         let name = Name::Upload(upload.container, upload.key, upload.id.0);
         let put = Action::Put(value, Condition::None);
         let core = self.core();
@@ -507,15 +598,29 @@ impl Client {
     }
 }
 
-/// Makes sure that the containers are there.
-pub(crate) async fn create_containers(bench: &Rc<Bench>) {
+/// Makes sure that the containers are there; false if they cannot be made.
+pub(crate) async fn create_containers(bench: &Rc<Bench>) -> bool {
     for number in 0..CONTAINERS {
-        let core = &bench.cores[usize::from(number) % bench.cores.len()];
-        let name: ContainerName = container(number);
-        let operation = bench.invoke(&[(Name::Container(number), Action::Create)]);
-        let end = bench.end(core.create_container(&ctx(), &name).await);
-        bench.finish(operation, &[Name::Container(number)], end);
+        let mut made = false;
+        // A log that found the disk full at its start looks again after a while.
+        for _ in 0..10 {
+            let core = &bench.cores[usize::from(number) % bench.cores.len()];
+            let name = Name::Container(number);
+            let operation = bench.invoke(&[(name, Action::Create)]);
+            let end = bench.end(core.create_container(&ctx(), &container(number)).await);
+            made = matches!(end, End::Answered(_));
+            let refused = matches!(end, End::Nothing);
+            bench.finish(operation, &[name], end);
+            if !refused {
+                break;
+            }
+            wait(bench, 300).await;
+        }
+        if !made {
+            return false;
+        }
     }
+    true
 }
 
 /// Milliseconds that pass.

@@ -4,69 +4,50 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use vaultaire::io::sim::{SimDisk, Snapshot};
+use vaultaire::io::sim::{Faults, SimDisk, Snapshot};
 use vaultaire::runtime;
 use vaultaire::runtime::simulated::Random;
 
-use super::cluster::{Cluster, STEPS_MAX};
+use super::cluster::{Cluster, STEPS_MAX, StartError};
 use super::content::Contents;
-use super::model::{Event, Model, Verdict};
+use super::full;
+use super::model::{Event, Model, Observation, Verdict};
 use super::observe::observe;
+use super::perils::{Perils, Trust};
+use super::rot;
+use super::tally::Tally;
 use super::workload::{Bench, Client, Upload, create_containers, wait};
 
 /// Lives that follow each other at most.
 const DEPTH_MAX: u32 = 4;
 
-/// What a world has shown.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) points: u64,
-    pub(crate) lost: u64,
-    pub(crate) phantom: u64,
-    pub(crate) wrong: u64,
-    /// Points in recovery.
-    pub(crate) in_recovery: u64,
-    pub(crate) lives: u64,
-    pub(crate) operations: u64,
-    pub(crate) errors: u64,
-    pub(crate) texts: Vec<String>,
-}
-
-impl Tally {
-    pub(crate) fn is_good(&self) -> bool {
-        self.lost == 0 && self.phantom == 0 && self.wrong == 0
-    }
-
-    fn judge(&mut self, verdict: &Verdict, when: &str) {
-        self.lost += u64::from(!verdict.lost.is_empty());
-        self.phantom += u64::from(!verdict.phantom.is_empty());
-        self.wrong += u64::from(!verdict.wrong.is_empty());
-        let all =
-            [("lost", &verdict.lost), ("phantom", &verdict.phantom), ("wrong", &verdict.wrong)];
-        for (what, texts) in all {
-            self.texts.extend(texts.iter().map(|text| format!("{what} {when}: {text}")));
-        }
-    }
-}
-
 /// A life to be.
 struct Life {
     disk: SimDisk,
     model: Rc<Model>,
-    /// Work was done that could be lost.
-    counts: bool,
-    in_recovery: bool,
     depth: u32,
     now_ns: u64,
     /// What was asked and answered in the life before it, up to the power cut.
     before: Rc<[Event]>,
     /// It goes on after it was looked at.
     works: bool,
+    trust: Trust,
+    /// The disk fails or is full from the beginning.
+    perilous: bool,
+}
+
+/// A moment at which the power is cut.
+struct Moment<'m> {
+    snapshot: &'m Snapshot,
+    model: &'m Rc<Model>,
+    before: &'m Rc<[Event]>,
+    now_ns: u64,
 }
 
 /// A world.
 pub(crate) struct World {
     random: Random,
+    perils: Perils,
     contents: Rc<RefCell<Contents>>,
     operations: Rc<Cell<u32>>,
     lives: Vec<Life>,
@@ -82,15 +63,20 @@ impl World {
         let first = Life {
             disk: SimDisk::with_seed(random.number()),
             model: Rc::default(),
-            counts: false,
-            in_recovery: false,
             depth: 0,
             now_ns: 1_000_000_000,
             before: Rc::new([]),
             works: true,
+            trust: Trust::Whole,
+            perilous: false,
         };
+        let perils = Perils::choose(&mut random);
+        if talks {
+            println!("in this world: {perils:?}");
+        }
         let mut world = Self {
             random,
+            perils,
             contents: Rc::default(),
             operations: Rc::default(),
             lives: vec![first],
@@ -107,53 +93,92 @@ impl World {
         world.tally
     }
 
-    fn go_through(&mut self, life: Life) {
+    fn go_through(&mut self, mut life: Life) {
         self.tally.lives += 1;
-        self.tally.points += u64::from(life.counts);
-        self.tally.in_recovery += u64::from(life.counts && life.in_recovery);
         if life.depth < DEPTH_MAX {
             life.disk.snapshot_one_in(if life.works { 8 } else { 200 });
         }
+        if life.perilous {
+            life.disk.set_faults(self.perils.faults);
+            life.disk.set_capacity(self.perils.capacity);
+        }
         let started = Cluster::start(&life.disk, &mut self.random, life.now_ns);
+        life.disk.set_faults(Faults::default());
+        life.trust = life.trust.max(rot::trust_after(&life.disk, &life.disk.misdeeds()));
         let in_recovery = life.disk.take_snapshots();
         life.disk.snapshot_one_in(0);
         let when = format!("in life {} at depth {}", self.tally.lives, life.depth);
         if self.talks {
-            println!("{when}: works {}, {} snapshots in recovery", life.works, in_recovery.len());
+            let Life { works, trust, perilous, .. } = life;
+            println!(
+                "{when}: works {works}, {trust:?}, perilous {perilous}, {} snapshots in recovery",
+                in_recovery.len()
+            );
         }
         let cluster = match started {
             Ok(cluster) => cluster,
-            Err(error) => {
-                let lost = vec![format!("it does not start: {error}")];
-                self.tally.judge(&Verdict { lost, ..Verdict::default() }, &when);
-                return;
-            }
+            Err(error) => return self.not_started(&life, error, &in_recovery, &when),
         };
         let looking = observe(cluster.cores.clone(), Rc::clone(&self.contents), self.fork());
-        let seen = match cluster.simulation.run(STEPS_MAX, looking) {
-            Ok(seen) => seen,
-            Err(stuck) => {
-                let lost = vec![stuck.to_string()];
-                self.tally.judge(&Verdict { lost, ..Verdict::default() }, &when);
-                return;
-            }
+        let Ok(seen) = cluster.simulation.run(STEPS_MAX, looking) else {
+            return self.lose("it does not come to its end when it is looked at", &when);
         };
-        let mut verdict = life.model.check(&seen);
-        if cluster.volume.is_damaged() {
-            verdict.lost.push("damage is reported".to_owned());
-        }
+        let verdict = self.check(&life, &cluster, &seen);
         self.tally.judge(&verdict, &when);
         if !verdict.is_good() {
             self.talk_about(&life.before);
             return;
         }
-        for snapshot in in_recovery {
-            let now_ns = cluster.simulation.now_ns();
-            self.cut(&snapshot, &life.model, &life.before, &life, (true, now_ns));
-        }
+        self.cut_in_recovery(&life, &in_recovery, cluster.simulation.now_ns());
         if life.works {
             self.work(&life, cluster, Model::settle(&seen), &when);
         }
+    }
+
+    /// Compares what is seen with what must be.
+    fn check(&mut self, life: &Life, cluster: &Cluster, seen: &Observation) -> Verdict {
+        let flawed = life.trust != Trust::Whole;
+        let damaged = cluster.volume.is_damaged();
+        self.tally.damaged += u64::from(damaged);
+        self.tally.unreadable += seen.unreadable.len() as u64;
+        if life.trust == Trust::EndLost || (flawed && (damaged || !seen.failed.is_empty())) {
+            return Model::check_damaged(seen, &self.contents.borrow());
+        }
+        // Reads that failed twice have been taken for damage, and that is remembered.
+        let excused = flawed || self.perils.faults.read_error > 0;
+        let mut verdict = life.model.check(seen, excused);
+        if damaged {
+            verdict.lost.push("damage is reported".to_owned());
+        }
+        verdict
+    }
+
+    /// A start was refused: if there was a reason, it must succeed once that is gone.
+    fn not_started(&mut self, life: &Life, error: StartError, met: &[Snapshot], when: &str) {
+        let StartError::Refused(error) = error else {
+            return self.lose("it does not come to its end when it starts", when);
+        };
+        if self.talks {
+            println!("{when}: refused: {error}");
+        }
+        self.tally.refused += 1;
+        let Life { now_ns, trust, .. } = *life;
+        if life.perilous && self.perils.refuses() {
+            self.cut_in_recovery(life, met, now_ns);
+            let snapshot = life.disk.snapshot();
+            let moment =
+                Moment { snapshot: &snapshot, model: &life.model, before: &life.before, now_ns };
+            let mut next = self.cut(&moment, life.trust, life.depth + 1);
+            next.perilous = false;
+            self.lives.push(next);
+        } else if trust == Trust::Whole {
+            self.lose(&format!("it does not start: {error}"), when);
+        }
+    }
+
+    fn lose(&mut self, text: &str, when: &str) {
+        let verdict = Verdict { lost: vec![text.to_owned()], ..Verdict::default() };
+        self.tally.judge(&verdict, when);
     }
 
     fn fork(&mut self) -> Random {
@@ -174,20 +199,34 @@ impl World {
             clock: cluster.simulation.clock(),
             contents: Rc::clone(&self.contents),
             history: RefCell::default(),
+            acknowledged: RefCell::default(),
             uploads: RefCell::new(uploads.collect()),
             model: RefCell::new(model.clone()),
             complaints: RefCell::default(),
-            errors_expected: false,
+            perils: self.perils,
+            flawed: life.trust != Trust::Whole || self.perils.flaws(),
+            poisoned: RefCell::default(),
+            poisons: Cell::new(0),
+            full: Cell::new(0),
             operations: Rc::clone(&self.operations),
         });
-        cluster.disk.snapshot_one_in(4);
+        cluster.disk.set_capacity(None);
+        cluster.disk.snapshot_of_each();
         let clients = 1 + self.random.below(5);
         let each = (20 + self.random.below(60)) / clients;
         let randoms: Vec<_> = (0..clients).map(|_| self.fork()).collect();
         let (ours, ends_well) = (Rc::clone(&bench), self.random.one_in(3));
         let idle_ms = self.random.number() % 1000;
+        let makes_room =
+            self.perils.capacity.is_some() && !self.perils.fails() && self.random.one_in(4);
+        let random = self.fork();
         let run = cluster.simulation.run(STEPS_MAX, async move {
-            create_containers(&ours).await;
+            // A writer that a fault of the start has stopped does nothing.
+            if !create_containers(&ours).await {
+                return;
+            }
+            ours.disk.set_faults(ours.perils.faults);
+            ours.disk.set_capacity(ours.perils.capacity);
             let clients = randoms
                 .into_iter()
                 .map(|random| runtime::spawn(Client::new(Rc::clone(&ours), random).run(each)));
@@ -195,6 +234,9 @@ impl World {
                 client.await;
             }
             wait(&ours, idle_ms).await;
+            if makes_room {
+                full::make_room(&ours, random).await;
+            }
             if ends_well {
                 for core in &ours.cores {
                     core.shutdown().await;
@@ -203,6 +245,7 @@ impl World {
         });
         let now_ns = cluster.simulation.now_ns();
         self.tally.errors += cluster.disk.errors();
+        self.tally.full += bench.full.get();
         let mut verdict = Verdict::default();
         if let Err(stuck) = run {
             verdict.lost.push(stuck.to_string());
@@ -214,10 +257,11 @@ impl World {
         let mut snapshots = cluster.disk.take_snapshots();
         snapshots.push(cluster.disk.snapshot());
         drop(cluster);
+        let history = bench.history.take();
         if verdict.is_good() {
-            self.cut_all(&snapshots, model, &bench.history.take(), life, now_ns);
+            self.cut_all(&snapshots, model, (&history, &bench.acknowledged.take()), life, now_ns);
         } else {
-            self.talk_about(&bench.history.take());
+            self.talk_about(&history);
         }
     }
 
@@ -233,11 +277,11 @@ impl World {
         &mut self,
         snapshots: &[Snapshot],
         mut model: Model,
-        history: &[Event],
+        (history, acknowledged): (&[Event], &[usize]),
         life: &Life,
         now_ns: u64,
     ) {
-        let mut at = 0;
+        let (mut at, mut told) = (0, 0);
         let mut shared: Option<(usize, Rc<Model>, Rc<[Event]>)> = None;
         for snapshot in snapshots {
             for event in &history[at.min(snapshot.mark)..snapshot.mark] {
@@ -249,29 +293,49 @@ impl World {
                 _ if self.talks => (Rc::new(model.clone()), history[..snapshot.mark].into()),
                 _ => (Rc::new(model.clone()), Rc::new([]) as Rc<[Event]>),
             };
-            self.cut(snapshot, &then, &before, life, (false, now_ns));
+            let known = acknowledged.partition_point(|mark| *mark <= snapshot.mark);
+            self.tally.points += u64::from(known > told);
+            told = told.max(known);
+            let moment = Moment { snapshot, model: &then, before: &before, now_ns };
+            let again = !snapshot.is_certain() && self.random.one_in(6);
+            for _ in 0..1 + u64::from(again) {
+                // What was seen at the start is what must be there from now on.
+                let next = self.cut(&moment, life.trust.min(Trust::Flawed), life.depth + 1);
+                self.lives.push(next);
+            }
             shared = Some((snapshot.mark, then, before));
         }
     }
 
-    /// Makes lives of a moment at which the power was cut.
-    fn cut(
-        &mut self,
-        snapshot: &Snapshot,
-        model: &Rc<Model>,
-        before: &Rc<[Event]>,
-        life: &Life,
-        (in_recovery, now_ns): (bool, u64),
-    ) {
-        let cuts = if snapshot.is_certain() { 1 } else { 1 + self.random.below(4) };
-        let counts = model.holds_something();
-        for _ in 0..cuts {
-            let disk = snapshot.after_power_cut(&mut self.random);
-            let depth = life.depth + 1;
-            let works = depth < DEPTH_MAX && self.random.one_in(24);
-            let (model, before) = (Rc::clone(model), Rc::clone(before));
-            let life = Life { disk, model, counts, in_recovery, depth, now_ns, before, works };
-            self.lives.push(life);
+    fn cut_in_recovery(&mut self, life: &Life, snapshots: &[Snapshot], now_ns: u64) {
+        self.tally.in_recovery += snapshots.len() as u64;
+        for snapshot in snapshots {
+            let moment = Moment { snapshot, model: &life.model, before: &life.before, now_ns };
+            let next = self.cut(&moment, life.trust, life.depth + 1);
+            self.lives.push(next);
+        }
+    }
+
+    /// The life after the power was cut at a moment of another.
+    fn cut(&mut self, moment: &Moment<'_>, mut trust: Trust, depth: u32) -> Life {
+        let snapshot = moment.snapshot;
+        self.tally.cuts += 1;
+        self.tally.in_reclaim += u64::from(snapshot.is_reclaiming());
+        let disk = snapshot.after_power_cut(&mut self.random);
+        trust = trust.max(rot::trust_after(&disk, &snapshot.misdeeds));
+        if trust == Trust::Whole && self.perils.rot && self.random.one_in(3) {
+            trust = rot::rot(&disk, &mut self.random);
+        }
+        self.tally.flawed += u64::from(trust != Trust::Whole);
+        Life {
+            disk,
+            model: Rc::clone(moment.model),
+            depth,
+            now_ns: moment.now_ns,
+            before: Rc::clone(moment.before),
+            works: depth < DEPTH_MAX && self.random.one_in(24),
+            trust,
+            perilous: self.random.one_in(3),
         }
     }
 }

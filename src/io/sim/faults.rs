@@ -2,10 +2,12 @@
 
 use std::io;
 
-use super::content::BLOCK;
+use super::content::{BLOCK, Block};
 use super::crash::mix;
-use super::state::{Change, State};
-use super::{SimDisk, SimEvent, SimFile, Snapshot, World, text};
+use super::snapshot::Snapshots;
+use super::state::{Change, Name, State};
+use super::{SimDisk, SimEvent, SimFile, World, text};
+use crate::io::buffer::ALIGNMENT;
 use crate::runtime::simulated::Random;
 
 /// How often things go wrong: once in so many times, never if it is 0.
@@ -13,14 +15,17 @@ use crate::runtime::simulated::Random;
 pub struct Faults {
     /// A write fails, and some of its sectors may have been written.
     pub write_error: u64,
-    /// A sync fails, and any of the writes before it may not be durable, though the cache shows them.
+    /// A sync fails, and any of the writes before it may not be durable, though the cache shows them. That of a
+    /// directory fails as often.
     pub sync_error: u64,
-    /// A write is reported as done, and is not.
-    pub lost: u64,
-    /// A write is done elsewhere.
-    pub misdirected: u64,
     /// A read fails.
     pub read_error: u64,
+    /// A read or write does only a part of what it was asked for, or nothing because of a signal.
+    pub short: u64,
+    /// A write is reported as done, and is not. This and the next happen once in the life of a disk.
+    pub lost: u64,
+    /// A write is done elsewhere, in its own file or in another.
+    pub misdirected: u64,
 }
 
 /// What a disk did wrong without saying so.
@@ -30,25 +35,34 @@ pub struct Misdeed {
     pub path: String,
     /// Where.
     pub offset: u64,
+    /// How many bytes.
+    pub length: u64,
 }
 
 /// What belongs to a disk with a seed.
 pub(super) struct Chance {
     pub(super) random: Random,
     faults: Faults,
-    misdeeds: Vec<Misdeed>,
+    pub(super) misdeeds: Vec<Misdeed>,
     /// Errors that were reported.
     errors: u64,
     /// Writes that nobody waits for any more, and that the disk may do yet.
-    late: Vec<(usize, Change)>,
-    mark: usize,
-    snapshots: Vec<Snapshot>,
-    /// A snapshot is taken once in so many steps; never if it is 0.
-    snapshots_one_in: u64,
-    steps: u64,
+    pub(super) late: Vec<(usize, Change)>,
+    pub(super) snapshots: Snapshots,
 }
 
-fn strikes(random: &mut Random, one_in: u64) -> bool {
+impl Chance {
+    /// Reports an error once in so many times.
+    fn fails(&mut self, one_in: u64) -> io::Result<()> {
+        if !strikes(&mut self.random, one_in) {
+            return Ok(());
+        }
+        self.errors += 1;
+        Err(io::Error::from_raw_os_error(libc::EIO))
+    }
+}
+
+pub(super) fn strikes(random: &mut Random, one_in: u64) -> bool {
     one_in > 0 && random.one_in(one_in)
 }
 
@@ -61,10 +75,7 @@ impl SimDisk {
             misdeeds: Vec::new(),
             errors: 0,
             late: Vec::new(),
-            mark: 0,
-            snapshots: Vec::new(),
-            snapshots_one_in: 0,
-            steps: 0,
+            snapshots: Snapshots::default(),
         };
         {
             let mut world = disk.0.borrow_mut();
@@ -98,60 +109,30 @@ impl SimDisk {
     pub fn errors(&self) -> u64 {
         self.0.borrow().chance.as_ref().map_or(0, |chance| chance.errors)
     }
-
-    /// How often something was about to change.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        self.0.borrow().chance.as_ref().map_or(0, |chance| chance.steps)
-    }
-
-    /// Takes a snapshot once in so many steps from now on; none if it is 0.
-    pub fn snapshot_one_in(&self, steps: u64) {
-        if let Some(chance) = &mut self.0.borrow_mut().chance {
-            chance.snapshots_one_in = steps;
-        }
-    }
-
-    /// What snapshots from now on are marked with.
-    pub fn mark(&self, mark: usize) {
-        if let Some(chance) = &mut self.0.borrow_mut().chance {
-            chance.mark = mark;
-        }
-    }
-
-    /// Gives out the snapshots that were taken.
-    #[must_use]
-    pub fn take_snapshots(&self) -> Vec<Snapshot> {
-        let mut world = self.0.borrow_mut();
-        world
-            .chance
-            .as_mut()
-            .map(|chance| std::mem::take(&mut chance.snapshots))
-            .unwrap_or_default()
-    }
-
-    /// This moment.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let world = self.0.borrow();
-        let mark = world.chance.as_ref().map_or(0, |chance| chance.mark);
-        Snapshot { mark, state: world.state.clone() }
-    }
 }
 
 impl World {
-    /// Something is about to change.
-    pub(super) fn step(&mut self) {
-        let Some(chance) = &mut self.chance else { return };
-        chance.steps += 1;
-        if strikes(&mut chance.random, chance.snapshots_one_in) {
-            chance.snapshots.push(Snapshot { mark: chance.mark, state: self.state.clone() });
+    /// How many of so many bytes an attempt transfers.
+    pub(super) fn attempt(&mut self, length: usize, direct: bool) -> io::Result<usize> {
+        let Some(chance) = &mut self.chance else { return Ok(length) };
+        if !strikes(&mut chance.random, chance.faults.short) {
+            return Ok(length);
         }
-        if !chance.late.is_empty() && chance.random.one_in(4) {
-            for (file, change) in std::mem::take(&mut chance.late) {
-                self.state.change(file, change);
-            }
+        if chance.random.one_in(2) {
+            return Err(io::ErrorKind::Interrupted.into());
         }
+        let unit = if direct { ALIGNMENT } else { 1 };
+        let units = length.div_ceil(unit).max(2) - 1;
+        Ok(length.min((1 + chance.random.below(units)) * unit))
+    }
+
+    /// Makes the names in a directory durable, or fails.
+    pub(super) fn sync_names(&mut self, directory: &str) -> io::Result<()> {
+        if let Some(chance) = &mut self.chance {
+            chance.fails(chance.faults.sync_error)?;
+        }
+        self.state.sync_names(directory);
+        Ok(())
     }
 
     pub(super) fn read(
@@ -161,11 +142,10 @@ impl World {
         offset: u64,
         direct: bool,
     ) -> io::Result<usize> {
-        if let Some(chance) = &mut self.chance
-            && strikes(&mut chance.random, chance.faults.read_error)
-        {
-            chance.errors += 1;
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+        let count = self.attempt(bytes.len(), direct)?;
+        let bytes = &mut bytes[..count];
+        if let Some(chance) = &mut self.chance {
+            chance.fails(chance.faults.read_error)?;
         }
         let file = self.state.file(index);
         if direct || file.hidden.is_empty() {
@@ -193,37 +173,61 @@ impl World {
             });
         }
         let (first, blocks) = self.state.file(to.index).now.blocks_of(bytes, offset);
-        if let Some(chance) = &mut self.chance {
-            let lost = strikes(&mut chance.random, chance.faults.lost);
-            let misdirected = strikes(&mut chance.random, chance.faults.misdirected);
-            if lost || misdirected {
-                let path = text(&to.path).to_owned();
-                chance.misdeeds.push(Misdeed { path, offset });
-                let mut here = first;
-                if misdirected {
-                    here =
-                        chance.random.number() % (self.state.file(to.index).now.length / BLOCK + 1);
-                    let path = text(&to.path).to_owned();
-                    chance.misdeeds.push(Misdeed { path, offset: here * BLOCK });
-                }
-                let blocks = if misdirected { blocks } else { Vec::new() };
-                return Ok(self
-                    .state
-                    .change(to.index, Change::Blocks { first: here, blocks, end }));
+        let blocks = self.mislay(to, first, blocks);
+        Ok(self.state.change(to.index, Change::Blocks { first, blocks, end }))
+    }
+
+    /// Loses what is to be written, or writes it elsewhere, if it is time for that; gives back what is left to do.
+    fn mislay(&mut self, to: &SimFile, first: u64, blocks: Vec<Block>) -> Vec<Block> {
+        let Some(chance) = self.chance.as_mut().filter(|chance| chance.misdeeds.is_empty()) else {
+            return blocks;
+        };
+        let lost = strikes(&mut chance.random, chance.faults.lost);
+        let misdirected = strikes(&mut chance.random, chance.faults.misdirected);
+        if !lost && !misdirected {
+            return blocks;
+        }
+        let misdeed = |path: &str, first: u64, count: usize| Misdeed {
+            path: path.to_owned(),
+            offset: first * BLOCK,
+            length: count as u64 * BLOCK,
+        };
+        chance.misdeeds.push(misdeed(text(&to.path), first, blocks.len()));
+        if misdirected {
+            let files = || {
+                let names = self.state.names.iter();
+                names.filter_map(|(name, target)| match target {
+                    Name::File(index) if self.state.file(*index).now.length > 0 => {
+                        Some((name, *index))
+                    }
+                    _ => None,
+                })
+            };
+            let own = chance.random.one_in(2);
+            let other = files().nth(chance.random.below(files().count().max(1)));
+            let target = other.filter(|_| !own).map(|(name, index)| (name.to_string(), index));
+            let (path, index) = target.unwrap_or_else(|| (text(&to.path).to_owned(), to.index));
+            let length = self.state.file(index).now.length.div_ceil(BLOCK);
+            let there = chance.random.number() % length.max(1);
+            let count = usize::try_from(length - there.min(length)).unwrap_or(usize::MAX);
+            let count = count.min(blocks.len());
+            chance.misdeeds.push(misdeed(&path, there, count));
+            let file = self.state.file_mut(index);
+            for (number, block) in (there..).zip(&blocks[..count]) {
+                file.now.set_block(number, block.clone());
+                file.durable.set_block(number, block.clone());
             }
         }
-        Ok(self.state.change(to.index, Change::Blocks { first, blocks, end }))
+        Vec::new()
     }
 
     pub(super) fn finish(&mut self, to: &SimFile, number: u64) -> io::Result<()> {
         self.step();
-        let fails = self
-            .chance
-            .as_mut()
-            .is_some_and(|chance| strikes(&mut chance.random, chance.faults.write_error));
-        if fails {
+        if let Some(chance) = &mut self.chance
+            && let Err(error) = chance.fails(chance.faults.write_error)
+        {
             self.spoil(to.index, number);
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+            return Err(error);
         }
         self.state.finish(to.index, number, to.durable);
         Ok(())
@@ -232,7 +236,6 @@ impl World {
     /// A change fails: any of its sectors may be on the medium.
     fn spoil(&mut self, index: usize, number: u64) {
         let Some(chance) = &mut self.chance else { return };
-        chance.errors += 1;
         let file = self.state.file_mut(index);
         let pending = file.pending.iter().find(|pending| pending.number == number);
         if let Some(Change::Blocks { first, blocks, end }) = pending.map(|one| &one.change) {
@@ -260,22 +263,17 @@ impl World {
     pub(super) fn end_sync(&mut self, index: usize, changes: &[u64]) -> io::Result<()> {
         self.step();
         self.count()?;
-        let fails = self
-            .chance
-            .as_mut()
-            .is_some_and(|chance| strikes(&mut chance.random, chance.faults.sync_error));
-        if !fails {
-            self.state.sync(index, changes);
-            return Ok(());
+        if let Some(chance) = &mut self.chance
+            && let Err(error) = chance.fails(chance.faults.sync_error)
+        {
+            // The kernel takes what it could not write for clean: the next sync has nothing to say about it.
+            for number in changes {
+                self.spoil(index, *number);
+            }
+            return Err(error);
         }
-        // The kernel takes what it could not write for clean: the next sync has nothing to say about it.
-        for number in changes {
-            self.spoil(index, *number);
-        }
-        if let Some(chance) = &mut self.chance {
-            chance.errors += 1;
-        }
-        Err(io::Error::from_raw_os_error(libc::EIO))
+        self.state.sync(index, changes);
+        Ok(())
     }
 }
 

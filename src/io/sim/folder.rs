@@ -73,7 +73,6 @@ impl Folder for SimDisk {
     fn sync(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         world.step();
-        world.state.sync_names(text(path));
-        Ok(())
+        world.sync_names(text(path))
     }
 }

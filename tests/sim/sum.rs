@@ -1,0 +1,43 @@
+//! Sums up what many worlds have shown.
+
+use super::tally::Tally;
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, more) in self.numbers().into_iter().zip(other.clone().numbers()) {
+            *sum += *more;
+        }
+        self.texts.extend(other.texts.iter().cloned());
+    }
+
+    fn numbers(&mut self) -> [&mut u64; 15] {
+        [
+            &mut self.points,
+            &mut self.lost,
+            &mut self.phantom,
+            &mut self.wrong,
+            &mut self.cuts,
+            &mut self.in_recovery,
+            &mut self.in_reclaim,
+            &mut self.flawed,
+            &mut self.lives,
+            &mut self.operations,
+            &mut self.errors,
+            &mut self.full,
+            &mut self.refused,
+            &mut self.damaged,
+            &mut self.unreadable,
+        ]
+    }
+
+    /// Two lines; the last tells how it went.
+    pub(crate) fn lines(&self) -> String {
+        let Self { points, lost, phantom, wrong, cuts, in_recovery, in_reclaim, flawed, .. } = self;
+        let Self { lives, operations, errors, full, refused, damaged, unreadable, .. } = self;
+        format!(
+            "lives={lives} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
+             flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} unreadable={unreadable}\n\
+             points={points} lost={lost} phantom={phantom} wrong={wrong}"
+        )
+    }
+}
