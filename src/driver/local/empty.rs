@@ -180,7 +180,7 @@ async fn move_some<D: Disk, C: Clock>(
     }
     let count = moved.len() as u64;
     let (stem, sequence) = (live.stem.clone(), live.sequence);
-    let relocation = Relocation { stem, sequence, value, size: None, body, moved };
+    let relocation = Relocation { stem, sequence, value, size: None, body, moved, frees: true };
     let request = Request::Relocate(Box::new(relocation));
     let committed = core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
     Ok(if matches!(committed.answer, Answer::Stale) { 0 } else { count })

@@ -126,7 +126,7 @@ impl Housekeeper {
     /// Writes what is live in the oldest log segment again, if that pays.
     async fn empty_oldest_log<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
         let shared = &core.shared;
-        if self.keep_logs || shared.write_state() != WriteState::Open {
+        if self.keep_logs || shared.write_state() == WriteState::Poisoned {
             return;
         }
         let (oldest, is_old) = match self.old_logs.front() {

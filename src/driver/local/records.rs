@@ -35,6 +35,14 @@ impl Live {
         (current == Some(sequence)).then(|| Self { shard, stem: stem.into(), sequence })
     }
 
+    /// About as many bytes as it takes in a log, if it is current still.
+    pub(super) fn bytes<D: Disk, C: Clock>(&self, core: &Core<D, C>) -> Option<usize> {
+        /// What stands around stem, value and body.
+        const AROUND: usize = 64;
+        let (place, value) = self.entry(core)?;
+        Some(AROUND + self.stem.len() + value.len() + place.length as usize)
+    }
+
     /// The place of its body and its value, if it is current still.
     pub(super) fn entry<D: Disk, C: Clock>(&self, core: &Core<D, C>) -> Option<(Place, Vec<u8>)> {
         let map = core.shared.index.shard(self.shard);

@@ -19,9 +19,13 @@ use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location};
 use crate::shard::log::ReplayedRecord;
 use crate::shard::log::replay::{SegmentRef, list_segments, replay_segment};
+use crate::shard::shared::WriteState;
 
 /// Records that are moved at once.
 const MOVES_MAX: usize = 32;
+
+/// What is live is little if it is at most one in so many of the segment's bytes.
+const FREES_SHARE: u64 = 4;
 
 /// Writes the live records of a sealed segment again.
 ///
@@ -35,8 +39,14 @@ pub(super) async fn relocate<D: Disk, C: Clock>(
     let mut visit = |record: ReplayedRecord<'_>| live.extend(Live::of(core, &record));
     let replayed = replay_segment(&core.disk, segment, &mut visit).await;
     replayed.map_err(|error| std::io::Error::other(error.to_string()))?;
+    // On a full disk, what is little may use the room that is kept for deletions: a whole segment is won by it.
+    let bytes: usize = live.iter().filter_map(|live| live.bytes(core)).sum();
+    let frees = bytes as u64 * FREES_SHARE <= segment.length;
+    if !frees && core.shared.write_state() != WriteState::Open {
+        return Err(DriverError::Full);
+    }
     for some in live.chunks(MOVES_MAX) {
-        let moves = join_all(some.iter().map(|live| relocate_one(core, live)));
+        let moves = join_all(some.iter().map(|live| relocate_one(core, live, frees)));
         moves.await.into_iter().collect::<Result<(), _>>()?;
     }
     Ok(())
@@ -54,6 +64,7 @@ pub(super) async fn reference<D: Disk, C: Clock>(
 async fn relocate_one<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     live: &Live,
+    frees: bool,
 ) -> Result<(), DriverError> {
     let ctx = Context::internal(TenantId::DEFAULT);
     let _pin = core.pins.pin();
@@ -67,7 +78,7 @@ async fn relocate_one<D: Disk, C: Clock>(
     };
     let (stem, sequence) = (live.stem.clone(), live.sequence);
     let moved = Vec::new();
-    let relocation = Relocation { stem, sequence, value, size, body, moved };
+    let relocation = Relocation { stem, sequence, value, size, body, moved, frees };
     let request = Request::Relocate(Box::new(relocation));
     core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
     Ok(())

@@ -3,6 +3,7 @@
 mod empty;
 mod flips;
 mod formats;
+mod full;
 mod integrity;
 mod reclaim;
 

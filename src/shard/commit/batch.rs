@@ -189,7 +189,7 @@ impl<'a> Batch<'a> {
 
     /// Writes a record again if it is still current, so that its old segment can be recycled, or that of its bytes.
     fn relocate(&mut self, shard: u8, relocation: &Relocation) -> Answer {
-        let Relocation { stem, sequence, value, size, body, moved } = relocation;
+        let Relocation { stem, sequence, value, size, body, moved, .. } = relocation;
         let current = self.look(shard, stem, |sequence, _, _| sequence);
         if current != Some(*sequence) || self.is_ending(shard, stem) {
             return Answer::Stale;

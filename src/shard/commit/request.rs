@@ -117,6 +117,8 @@ pub(crate) struct Relocation {
     pub(crate) body: Bytes,
     /// Extents that the new value refers to at another place than the old one did.
     pub(crate) moved: Vec<Moved>,
+    /// More room is made by it than it takes.
+    pub(crate) frees: bool,
 }
 
 /// An extent that was written again, and synced.
@@ -162,7 +164,7 @@ impl Request {
     pub(crate) fn frees(&self) -> bool {
         match self {
             Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..) | Self::Expire(_) => true,
-            Self::Relocate(relocation) => !relocation.moved.is_empty(),
+            Self::Relocate(relocation) => relocation.frees,
             _ => false,
         }
     }

@@ -51,6 +51,8 @@ struct State<F> {
     busy: bool,
     /// The last attempt to write a segment ahead found the disk full.
     starved: bool,
+    /// It failed otherwise: the writer tries again, and at once, when it needs one.
+    failed: bool,
     retry: bool,
     closed: bool,
     poison: Option<String>,
@@ -115,6 +117,7 @@ impl<D: Disk> Segments<D> {
             seals: VecDeque::new(),
             busy: false,
             starved: false,
+            failed: false,
             retry: false,
             closed: false,
             poison: None,
@@ -243,6 +246,7 @@ impl<D: Disk> Segments<D> {
         let result = {
             let mut state = self.state.borrow_mut();
             state.starved = result.as_ref().is_err_and(is_full);
+            state.failed = result.is_err() && !state.starved;
             result.map(|spare| state.spares.push_back(spare))
         };
         drop(busy);
@@ -378,7 +382,8 @@ impl<D: Disk> Segments<D> {
     async fn step(&self) -> bool {
         let (wants_spare, retry, seals) = {
             let mut state = self.state.borrow_mut();
-            let missing = state.spares.len() < SPARES && !state.closed && !state.busy;
+            let idle = !state.closed && !state.busy && !state.failed;
+            let missing = state.spares.len() < SPARES && idle;
             let retry = std::mem::take(&mut state.retry);
             (missing, retry, state.seals.len())
         };
@@ -392,8 +397,6 @@ impl<D: Disk> Segments<D> {
                     && !is_full(&error)
                 {
                     tracing::warn!(%error, "a log segment could not be written ahead");
-                    // Not again and again: the writer tries when it needs one.
-                    self.state.borrow_mut().starved = true;
                 }
                 return true;
             }

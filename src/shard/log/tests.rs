@@ -506,6 +506,25 @@ fn a_full_disk_refuses_and_keeps_a_segment_for_deletes() {
 }
 
 #[test]
+fn a_failed_write_ahead_is_not_taken_for_a_full_disk() {
+    let bench = Bench::new();
+    drive(async {
+        let mut writer = bench.writer(SyncMethod::WriteThenSync).await;
+        let mut background = pin!(writer.background());
+        let mut cx = Context::from_waker(Waker::noop());
+        bench.disk.fail_after(1, libc::EIO);
+        (0..2000).for_each(|_| assert!(background.as_mut().poll(&mut cx).is_pending()));
+        // There is no spare now. Nothing that matters has failed: what fits is taken, and another is made when it
+        // is needed.
+        assert!(writer.has_room(9000) && !writer.is_poisoned());
+        for number in 1..=20 {
+            writer.append(&[record(number, 9000)]).await.unwrap();
+            (0..2000).for_each(|_| assert!(background.as_mut().poll(&mut cx).is_pending()));
+        }
+    });
+}
+
+#[test]
 fn a_recycled_file_never_shows_its_former_life() {
     let bench = Bench::new();
     drive(async {

@@ -1,0 +1,80 @@
+//! A full disk, simulated.
+
+use std::time::Duration;
+
+use super::*;
+use crate::io::sim::SimDisk;
+use crate::runtime::simulated::{SimulatedClock, Simulation};
+use crate::shard::log::writer::SyncMethod;
+
+type SimDriver = Local<SimDisk, SimulatedClock>;
+
+const STEPS_MAX: u64 = 10_000_000;
+
+const SIZES: Sizes = Sizes {
+    log_segment: 64 << 10,
+    batch: 20 << 10,
+    data_segment: 64 << 10,
+    data_segment_min: 32 << 10,
+    inline_max: 8 << 10,
+    extent_max: 12 << 10,
+    mailbox: 64,
+};
+
+/// One core on the disk; all of it stops at the end as at a power cut.
+fn live<T: 'static>(
+    disk: &SimDisk,
+    life: impl AsyncFnOnce(SimDriver, SimulatedClock) -> T + 'static,
+) -> T {
+    let simulation = Simulation::new(7, 1_000_000_000);
+    let upkeep = UpkeepOptions { scrub: None, uploads_expire: None };
+    let options = LocalOptions { sizes: SIZES, upkeep, ..LocalOptions::default() };
+    let options = LocalOptions { sync_method: Some(SyncMethod::WriteThenSync), ..options };
+    let volume =
+        LocalVolume::open_on(disk, Path::new("/data"), 1, Budget::new(16 << 20), options).unwrap();
+    let (disk, clock) = (disk.clone(), simulation.clock());
+    let run = simulation.run(STEPS_MAX, async move {
+        let driver = SimDriver::start_on(volume, 0, disk, clock.clone()).await.unwrap();
+        life(driver, clock).await
+    });
+    run.unwrap()
+}
+
+async fn put(driver: &SimDriver, to: &str, length: usize) -> Result<(), DriverError> {
+    let container = name("box");
+    let target = Target { container: &container, key: key(to) };
+    let source = &mut Given::new(body(length, 1));
+    driver.put(&ctx(), target, WriteSpec::default(), source).await.map(drop)
+}
+
+#[test]
+fn what_is_deleted_makes_room_though_something_lives_in_the_oldest_log_segment() {
+    let disk = SimDisk::with_seed(1);
+    live(&disk, async |driver, _| driver.create_container(&ctx(), &name("box")).await.unwrap());
+    disk.set_capacity(Some(512 << 10));
+    live(&disk, async |driver, clock| {
+        let keys: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let mut filled = 0;
+        while put(&driver, &keys[filled], 7000).await.is_ok() {
+            filled += 1;
+        }
+        assert!(filled > 10 && matches!(put(&driver, "more", 7000).await, Err(DriverError::Full)));
+        let mut tries = 0;
+        // What makes room has used up its reserve, or nothing has been freed yet.
+        let mut wait = async |error: DriverError| {
+            assert!(matches!(error, DriverError::Full), "{error}");
+            tries += 1;
+            assert!(tries < 100, "there is no room: {:?}", driver.0.disk.files());
+            Clock::sleep(&clock, Duration::from_millis(400)).await;
+        };
+        for key_text in &keys[..filled] {
+            let deletion = [Deletion { key: key(key_text), condition: WriteCondition::None }];
+            while let Err(error) = driver.delete(&ctx(), &name("box"), &deletion).await {
+                wait(error).await;
+            }
+        }
+        while let Err(error) = put(&driver, "again", 7000).await {
+            wait(error).await;
+        }
+    });
+}
