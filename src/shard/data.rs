@@ -164,7 +164,9 @@ impl<D: Disk> DataWriter<D> {
             let _ = self.disk.remove(&path).await;
             return Err(error.into());
         }
-        self.disk.sync_directory(&layout.data()).await?;
+        if !planted::is(Bug::DirectoryNotSynced) {
+            self.disk.sync_directory(&layout.data()).await?;
+        }
         self.shared.segments.data(id);
         Ok(Active {
             id,

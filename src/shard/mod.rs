@@ -15,7 +15,7 @@ pub(crate) mod integrity;
 pub mod log;
 pub(crate) mod mailbox;
 pub(crate) mod pins;
-pub(crate) mod planted;
+pub mod planted;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod segments;

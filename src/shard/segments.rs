@@ -10,6 +10,7 @@ use crossbeam_skiplist::SkipMap;
 use super::extent::extent_length;
 use super::index::value::{Location, PartList};
 use super::log::Place;
+use super::planted::{self, Bug};
 
 /// So few live records that they are written again at once.
 const FEW_RECORDS: u64 = 1000;
@@ -243,7 +244,9 @@ pub(crate) struct Lease {
 impl Lease {
     /// Leases a location whose bytes have not been counted yet.
     pub(crate) fn new(segments: Arc<Segments>, location: Location, size: u64) -> Self {
-        segments.hold(location, size);
+        if !planted::is(Bug::ExtentSweptWhileWaiting) {
+            segments.hold(location, size);
+        }
         Self { segments, location, size, owned: false }
     }
 
@@ -254,12 +257,15 @@ impl Lease {
     /// The bytes have an owner, or may have one: they stay.
     pub(crate) fn keep(mut self) {
         self.owned = true;
+        if planted::is(Bug::ExtentSweptWhileWaiting) {
+            self.segments.hold(self.location, self.size);
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.owned {
+        if !self.owned && !planted::is(Bug::ExtentSweptWhileWaiting) {
             self.segments.release(self.location, self.size);
         }
     }

@@ -30,6 +30,7 @@ use crate::shard::extent::{
 };
 use crate::shard::index::parts;
 use crate::shard::index::value::{self, Artifact, Content, Location};
+use crate::shard::planted::{self, Bug};
 use crate::shard::shared::WriteState;
 use crate::shard::verify::{Extent, PIECE};
 
@@ -137,7 +138,7 @@ async fn move_some<D: Disk, C: Clock>(
     let Some((place, mut value)) = live.entry(core) else { return Ok(0) };
     let artifact = Artifact::decode(live.shard, live.sequence, place, &value);
     let Artifact { content, size, .. } = artifact.ok_or(DriverError::Corrupt)?;
-    let (moved, body) = match content {
+    let (mut moved, body) = match content {
         Content::Whole(from @ Location::Extent { segment, .. }) if segments.contains(&segment) => {
             let Some(moved) = copy(core, &ctx, from, size, pace).await? else { return Ok(0) };
             if let Location::Extent { segment, offset, .. } = moved.to.location() {
@@ -178,12 +179,30 @@ async fn move_some<D: Disk, C: Clock>(
     if moved.is_empty() {
         return Ok(0);
     }
+    if planted::is(Bug::PlaceFreedEarly) {
+        free_now(core, &mut moved).await;
+    }
     let count = moved.len() as u64;
     let (stem, sequence) = (live.stem.clone(), live.sequence);
     let relocation = Relocation { stem, sequence, value, size: None, body, moved, frees: true };
     let request = Request::Relocate(Box::new(relocation));
     let committed = core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
     Ok(if matches!(committed.answer, Answer::Stale) { 0 } else { count })
+}
+
+/// [`Bug::PlaceFreedEarly`]: frees what is moved, and unlinks the segments of which nothing else is live.
+async fn free_now<D: Disk, C: Clock>(core: &Rc<Core<D, C>>, moved: &mut [Moved]) {
+    for one in moved {
+        // Nothing is left to be given back later.
+        let size = std::mem::take(&mut one.size);
+        core.shared.segments.release(one.from, size);
+        if let Location::Extent { segment, .. } = one.from
+            && core.shared.segments.data(segment).live() == 0
+        {
+            let path = data::path(core.shared.volume.layout(), FileName::Segment(segment));
+            let _ = core.disk.remove(&path).await;
+        }
+    }
 }
 
 /// Writes an extent again, verified and synced; `None` if it is damaged, which is noted.

@@ -18,6 +18,7 @@ use crate::shard::commit::Request;
 use crate::shard::data::{self, FileName};
 use crate::shard::index::value::{Location, PartList};
 use crate::shard::log::replay::SegmentRef;
+use crate::shard::planted::{self, Bug};
 use crate::shard::segments::Garbage;
 use crate::shard::shared::WriteState;
 
@@ -112,6 +113,13 @@ impl Housekeeper {
         {
             dead.push(first.segment);
             self.old_logs.pop_front();
+        }
+        if planted::is(Bug::TombstoneDroppedEarly) {
+            self.old_logs.retain(|log| {
+                let is_live = shared.segments.live_records(log.segment) > 0;
+                dead.extend((!is_live).then_some(log.segment));
+                is_live
+            });
         }
         if shared.old_logs() == 0 {
             dead.extend(shared.take_dead_logs(core.core));

@@ -29,6 +29,7 @@ use crate::shard::extent::{
     BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, in_memory, page_count,
 };
 use crate::shard::index::value::Location;
+use crate::shard::planted::{self, Bug};
 
 /// Largest piece, in bytes.
 const PIECE_MAX: usize = 1 << 20;
@@ -262,7 +263,7 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
         let mut blocks = bytes.chunks(BLOCK).zip(expected);
         let verified = bytes.len().div_ceil(BLOCK) <= expected.len()
             && blocks.all(|(block, crc)| block_crc(self.extent.id, block) == *crc);
-        if !verified {
+        if !verified && !planted::is(Bug::ExtentNotChecked) {
             return Err(DriverError::Corrupt);
         }
         if self.extent.cached.is_some() {

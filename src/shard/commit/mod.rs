@@ -19,8 +19,9 @@ pub(crate) use request::{
 
 use self::batch::{Batch, Later};
 use super::error::ShardError;
-use super::log::Appended;
 use super::log::writer::{BATCH_RECORDS_MAX, LogError, LogWriter, Urgency};
+use super::log::{Appended, NewRecord};
+use super::planted::{self, Bug};
 use super::shared::{Shared, WriteState};
 use crate::io::{Clock, Disk};
 
@@ -104,11 +105,20 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         let all_free = outcomes.iter().all(|(commit, _)| commit.request.frees());
         let urgency = if all_free { Urgency::Reserve } else { Urgency::Normal };
         let poisoned_before = self.log.is_poisoned();
-        match self.log.append_with(&batch.records, urgency).await {
+        let early = planted::is(Bug::PublishBeforeSync)
+            .then(|| self.log.places_ahead(&batch.records))
+            .flatten();
+        if let Some(places) = &early {
+            apply::publish(&batch, places);
+        }
+        match self.append(&batch.records, urgency).await {
             Ok(appended) => {
                 self.shared.set_write_state(WriteState::Open);
                 if let Some(place) = appended.places.last() {
                     self.shared.writing_log(self.core, place.segment);
+                }
+                if early.is_none() {
+                    apply::publish(&batch, &appended.places);
                 }
                 finish(batch, outcomes, &appended);
             }
@@ -121,6 +131,21 @@ impl<D: Disk, C: Clock> Committer<D, C> {
                 self.fail(outcomes, &error, poisoned_before);
             }
         }
+    }
+
+    async fn append(
+        &mut self,
+        records: &[NewRecord],
+        urgency: Urgency,
+    ) -> Result<Appended, LogError> {
+        if planted::is(Bug::BatchOverTwoFrames) && records.len() > 1 {
+            let (some, others) = records.split_at(records.len() / 2);
+            let mut places = self.log.append_with(some, urgency).await?.places;
+            let Appended { batch, places: more } = self.log.append_with(others, urgency).await?;
+            places.extend(more);
+            return Ok(Appended { batch, places });
+        }
+        self.log.append_with(records, urgency).await
     }
 
     /// The disk is full: what adds is refused, what frees is tried again by itself.
@@ -164,10 +189,9 @@ impl<D: Disk, C: Clock> Committer<D, C> {
     }
 }
 
-/// Publishes a durable batch and answers.
+/// Answers what a durable batch has decided, and cleans up after it.
 fn finish(batch: Batch<'_>, outcomes: Vec<Outcome>, appended: &Appended) {
     let shared = batch.shared;
-    apply::publish(&batch, &appended.places);
     let mut answers = Vec::with_capacity(outcomes.len());
     for (commit, decided) in outcomes {
         if !matches!(decided, Err(_) | Ok(Answer::Stale)) {

@@ -2,7 +2,7 @@
 
 use super::format::{BODY_BYTES_MAX, FRAME_HEADER, META_BYTES_MAX, RECORD_ENTRY, padded};
 use super::probe::SyncMethod;
-use super::{NewRecord, SEGMENT_LENGTH};
+use super::{NewRecord, Place, SEGMENT_LENGTH};
 use crate::io::buffer::AlignedBuffer;
 
 /// No segment is made shorter than this because the disk is small.
@@ -107,6 +107,22 @@ impl Shape {
     pub(super) fn frame_length(self) -> usize {
         padded(FRAME_HEADER + self.payload_length as usize)
     }
+
+    /// Where the bodies come to lie in a frame at this offset of a segment.
+    pub(super) fn places(self, segment: u64, frame_at: u64, records: &[NewRecord]) -> Vec<Place> {
+        let mut body_at = frame_at + FRAME_HEADER as u64 + u64::from(self.table_length);
+        let place = |record: &NewRecord| {
+            let (offset, length) = (offset_u32(body_at), offset_u32(record.body.len() as u64));
+            body_at += u64::from(length);
+            Place { segment, offset, length }
+        };
+        records.iter().map(place).collect()
+    }
+}
+
+/// Offsets in a segment fit 32 bits, as its length does.
+pub(super) fn offset_u32(offset: u64) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 /// Bytes of the frame buffer at first.

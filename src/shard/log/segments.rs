@@ -321,7 +321,10 @@ impl<D: Disk> Segments<D> {
         let (result, buffer) = file.write_at(buffer, offset).await;
         let result = match (result, self.method) {
             (Ok(()), SyncMethod::WriteThenSync) if !planted::is(Bug::LogNotSynced) => {
-                file.sync().await
+                match file.sync().await {
+                    Err(_) if planted::is(Bug::SyncRetried) => file.sync().await,
+                    synced => synced,
+                }
             }
             (result, _) => result,
         };

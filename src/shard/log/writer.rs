@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub use super::batch::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogOptions, Urgency, encoded_length,
 };
-use super::batch::{FRAME_START, Shape, with_room};
+use super::batch::{FRAME_START, Shape, offset_u32, with_room};
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, RECORD_ENTRY, SegmentHeader,
     padded,
@@ -20,6 +20,7 @@ use super::{Appended, LogEnd, LogId, NewRecord, Place};
 use crate::io::Disk;
 use crate::io::buffer::AlignedBuffer;
 use crate::io::clock::SystemClock;
+use crate::shard::planted::{self, Bug};
 use crate::shard::volume::Volume;
 
 /// Writes one core's log.
@@ -185,10 +186,11 @@ impl<D: Disk> LogWriter<D> {
         self.frame.is_none() || self.segments.is_poisoned()
     }
 
-    /// This log.
-    #[must_use]
-    pub fn log(&self) -> LogId {
-        self.log
+    /// [`Bug::PublishBeforeSync`]: where the next batch will lie, if that is known.
+    pub(crate) fn places_ahead(&self, records: &[NewRecord]) -> Option<Vec<Place>> {
+        let shape = Shape::of(records)?;
+        let fits = matches!(self.admit(shape, Urgency::Reserve), Admission::Fits);
+        fits.then(|| shape.places(self.current.segment, self.current.end, records))
     }
 
     /// The segment being written. It may not be retired.
@@ -357,6 +359,7 @@ impl<D: Disk> LogWriter<D> {
     }
 
     async fn write_start(&mut self, ends: &[LogEnd]) -> io::Result<()> {
+        let ends = if planted::is(Bug::EndNotNamed) { &[] } else { ends };
         let mut table = Vec::with_capacity(ends.len() * format::END_ENTRY);
         ends.iter().for_each(|end| format::encode_end(end, &mut table));
         let Some(mut frame) = self.frame.take() else { return Ok(()) };
@@ -392,18 +395,12 @@ impl<D: Disk> LogWriter<D> {
         let end = FRAME_HEADER + shape.payload_length as usize;
         frame = with_room(frame, end);
         frame.set_length(end);
-        let mut places = Vec::with_capacity(records.len());
+        let places = shape.places(self.current.segment, self.current.end, records);
         let (mut entry_at, mut body_at) = (FRAME_HEADER, bodies_start);
-        let frame_at = offset_u32(self.current.end);
         for record in records {
             format::encode_record(record, &mut frame[entry_at..bodies_start]);
             entry_at += RECORD_ENTRY + record.meta.len();
             frame[body_at..body_at + record.body.len()].copy_from_slice(&record.body);
-            places.push(Place {
-                segment: self.current.segment,
-                offset: frame_at + offset_u32(body_at as u64),
-                length: offset_u32(record.body.len() as u64),
-            });
             body_at += record.body.len();
         }
         debug_assert_eq!((entry_at, body_at), (bodies_start, end), "the table and bodies fill it");
@@ -427,7 +424,14 @@ impl<D: Disk> LogWriter<D> {
         crc: u32,
     ) -> Result<AlignedBuffer, LogError> {
         let place = self.current.end;
-        let (result, frame) = self.segments.write_durably(&self.current.file, frame, place).await;
+        let Current { file, segment, .. } = &self.current;
+        let (mut result, frame) = self.segments.write_durably(file, frame, place).await;
+        if planted::is(Bug::CacheBelieved) && result.is_err() {
+            let path = self.segments.volume.layout().segment_path(*segment);
+            if planted::cache_holds(&self.segments.disk, &path, &frame, place).await {
+                result = Ok(());
+            }
+        }
         result.map_err(|error| self.poison(&error))?;
         let table = &frame[FRAME_HEADER..FRAME_HEADER + header.table_length as usize];
         format::encode_keys(header, crc, table, &mut self.current.keys);
@@ -441,9 +445,4 @@ impl<D: Disk> Drop for LogWriter<D> {
     fn drop(&mut self) {
         self.segments.end();
     }
-}
-
-/// Offsets in a segment fit 32 bits, as its length does.
-fn offset_u32(offset: u64) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
 }

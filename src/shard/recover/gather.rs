@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::shard::index::{Entry, SHARDS, key};
 use crate::shard::log::ReplayedRecord;
+use crate::shard::planted::{self, Bug};
 use crate::shard::record::{Kind, decode_meta};
 use crate::shard::shared::Shared;
 
@@ -57,12 +58,23 @@ impl Gathered {
     pub(super) fn flush(&mut self, shared: &Shared) {
         for (shard, run) in (0..=u8::MAX).zip(&mut self.runs) {
             let mut run = std::mem::take(run);
-            run.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let by_log = planted::is(Bug::ReplayInLogOrder);
+            if by_log {
+                run.sort_by(|(one, _), (other, _)| key::split(one).0.cmp(key::split(other).0));
+            } else {
+                run.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            }
             let map = shared.index.shard(shard);
             let mut run = run.into_iter().peekable();
             while let Some((version, entry)) = run.next() {
                 let stem = key::split(&version).0;
                 let replaced = run.peek().is_some_and(|(next, _)| key::split(next).0 == stem);
+                if by_log {
+                    let same = map.entries().filter(|before| key::split(before.key()).0 == stem);
+                    same.for_each(|before| {
+                        before.remove();
+                    });
+                }
                 if !replaced {
                     map.insert_version(version, entry);
                 }
