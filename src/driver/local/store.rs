@@ -17,7 +17,6 @@ use futures_util::stream::FuturesUnordered;
 use super::Core;
 use crate::context::Context;
 use crate::driver::{BodyError, DriverError, Source};
-use crate::io::budget::PATIENCE;
 use crate::io::budget::Reservation;
 use crate::io::pool::PooledBuffer;
 use crate::io::{Clock, Disk, DiskFile};
@@ -116,7 +115,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         source: &mut S,
         size: u64,
     ) -> Result<Taken, DriverError> {
-        let memory = self.pool.budget().reserve(size.max(1), PATIENCE, &self.clock).await?;
+        let budget = self.pool.budget();
+        let memory = budget.reserve_until(size.max(1), ctx.deadline(), &self.clock).await?;
         let bytes = vec![0; in_memory(size)];
         self.check(ctx)?;
         let (filled, bytes) = source.fill(ctx, bytes, 0).await;

@@ -27,6 +27,17 @@ use crate::stdx::md5::Md5;
 
 const MIB: usize = 1 << 20;
 
+/// Of so small parts that a folder with something of everything is small too.
+const SMALL: Sizes = Sizes {
+    log_segment: 64 << 10,
+    batch: 20 << 10,
+    data_segment: 64 << 10,
+    data_segment_min: 32 << 10,
+    inline_max: 1 << 10,
+    extent_max: 12 << 10,
+    mailbox: 64,
+};
+
 fn ctx() -> Context {
     Context::internal(TenantId::DEFAULT)
 }

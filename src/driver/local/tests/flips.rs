@@ -24,8 +24,7 @@ impl Bench {
         let bench = Self { folder: tempfile::tempdir().unwrap(), disk: SimDisk::new() };
         for start in 0..2 {
             let upkeep = UpkeepOptions { scrub: None, uploads_expire: None };
-            let sizes = Sizes { log_segment: 12 << 20, data_segment: 1 << 20, ..Sizes::default() };
-            let volume = open_sized(bench.folder.path(), sizes, upkeep);
+            let volume = open_sized(bench.folder.path(), SMALL, upkeep);
             run(async {
                 let disk = bench.disk.clone();
                 let driver = SimDriver::start_on(volume, 0, disk, SystemClock).await.unwrap();
@@ -33,13 +32,14 @@ impl Bench {
                     driver.create_container(&ctx(), &name("box")).await.unwrap();
                 }
                 put_on(&driver, "inline", Given::new(body(1000, 1))).await;
-                put_on(&driver, &format!("extent{start}"), Given::new(body(100_000, 2))).await;
-                put_on(&driver, &format!("own{start}"), Given::unsized_(body(150_000, 3))).await;
+                put_on(&driver, &format!("extent{start}"), Given::new(body(10_000, 2))).await;
+                put_on(&driver, &format!("own{start}"), Given::new(body(20_001, 3))).await;
+                put_on(&driver, &format!("stream{start}"), Given::unsized_(body(15_000, 5))).await;
                 let container = name("box");
                 let target = Target { container: &container, key: key("whole") };
                 let upload =
                     driver.create_upload(&ctx(), target, UploadSpec::default()).await.unwrap();
-                let mut part = Given::new(body(70_000, 4));
+                let mut part = Given::new(body(7000, 4));
                 let info = driver.put_part(&ctx(), target, upload, 1, &mut part).await.unwrap();
                 let parts = [CompletePart { number: 1, etag: info.etag, checksum: None }];
                 if start == 0 {

@@ -8,17 +8,6 @@ use crate::shard::volume::FORMAT_VERSION;
 
 const UPKEEP: UpkeepOptions = UpkeepOptions { scrub: None, uploads_expire: None };
 
-/// Of so small parts that a folder with something of everything is small too.
-const SIZES: Sizes = Sizes {
-    log_segment: 64 << 10,
-    batch: 20 << 10,
-    data_segment: 64 << 10,
-    data_segment_min: 32 << 10,
-    inline_max: 1 << 10,
-    extent_max: 12 << 10,
-    mailbox: 64,
-};
-
 /// Name, length and seed of what was put, in order; the last of a name is current.
 const PUTS: [(&str, usize, u64); 9] = [
     ("empty", 0, 1),
@@ -149,7 +138,7 @@ fn a_folder_of_this_format_is_kept() {
     std::fs::create_dir_all(&folder).unwrap();
     let (first, second) = PUTS.split_at(7);
     for start in 0..2 {
-        let volume = open_sized(&folder, SIZES, UPKEEP);
+        let volume = open_sized(&folder, SMALL, UPKEEP);
         run(async {
             let driver = LocalDriver::start(volume, 0).await.unwrap();
             if start == 0 {
