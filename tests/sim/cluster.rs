@@ -57,7 +57,7 @@ impl Cluster {
         random: &mut Random,
         now_ns: u64,
     ) -> Result<Self, StartError> {
-        let cores = 1 + random.below(3);
+        let cores = [1, 1, 2, 3][random.below(4)];
         let methods = [SyncMethod::DurableWrites, SyncMethod::WriteThenSync];
         let sync_method = Some(methods[random.below(methods.len())]);
         let scrub = random.one_in(4).then_some(Duration::from_millis(500));

@@ -96,7 +96,7 @@ impl World {
     fn go_through(&mut self, mut life: Life) {
         self.tally.lives += 1;
         if life.depth < DEPTH_MAX {
-            life.disk.snapshot_one_in(if life.works { 8 } else { 200 });
+            life.disk.snapshot_one_in(if life.works { 16 } else { 400 });
         }
         if life.perilous {
             life.disk.set_faults(self.perils.faults);
@@ -297,7 +297,7 @@ impl World {
             self.tally.points += u64::from(known > told);
             told = told.max(known);
             let moment = Moment { snapshot, model: &then, before: &before, now_ns };
-            let again = !snapshot.is_certain() && self.random.one_in(6);
+            let again = self.random.one_in(12) && !snapshot.is_certain();
             for _ in 0..1 + u64::from(again) {
                 // What was seen at the start is what must be there from now on.
                 let next = self.cut(&moment, life.trust.min(Trust::Flawed), life.depth + 1);
