@@ -60,6 +60,14 @@ impl Perils {
         perils
     }
 
+    /// The faults of a disk. Of what spoils bytes one is enough: of two, the second may hide the first.
+    pub(crate) fn faults(&self, trust: Trust) -> Faults {
+        match trust {
+            Trust::Whole => self.faults,
+            Trust::Flawed | Trust::EndLost => Faults { lost: 0, misdirected: 0, ..self.faults },
+        }
+    }
+
     /// Whether the disk may report an error.
     pub(crate) fn fails(&self) -> bool {
         let Faults { write_error, sync_error, read_error, .. } = self.faults;

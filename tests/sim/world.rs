@@ -99,7 +99,7 @@ impl World {
             life.disk.snapshot_one_in(if life.works { 16 } else { 400 });
         }
         if life.perilous {
-            life.disk.set_faults(self.perils.faults);
+            life.disk.set_faults(self.perils.faults(life.trust));
             life.disk.set_capacity(self.perils.capacity);
         }
         let started = Cluster::start(&life.disk, &mut self.random, life.now_ns);
@@ -220,12 +220,13 @@ impl World {
         let makes_room =
             self.perils.capacity.is_some() && !self.perils.fails() && self.random.one_in(4);
         let random = self.fork();
+        let faults = self.perils.faults(life.trust);
         let run = cluster.simulation.run(STEPS_MAX, async move {
             // A writer that a fault of the start has stopped does nothing.
             if !create_containers(&ours).await {
                 return;
             }
-            ours.disk.set_faults(ours.perils.faults);
+            ours.disk.set_faults(faults);
             ours.disk.set_capacity(ours.perils.capacity);
             let clients = randoms
                 .into_iter()
