@@ -344,6 +344,44 @@ fn rot_in_the_middle_is_reported_and_left_alone() {
 }
 
 #[test]
+fn rot_before_the_end_is_told_at_every_start() {
+    // The third frame is damaged. Behind it comes the Seal frame, whose trailer is not there; or a frame that is torn.
+    for sealed in [true, false] {
+        let bench = Bench::new();
+        drive(async {
+            let mut writer = bench.writer(SyncMethod::WriteThenSync).await;
+            let (segment, frames) = (writer.current_segment(), if sealed { 3 } else { 4 });
+            for batch in 1..=frames {
+                writer.append(&[record(batch, 5000)]).await.unwrap();
+            }
+            if sealed {
+                writer.seal().await.unwrap();
+            }
+            drop(writer);
+            let path = bench.layout().segment_path(segment);
+            let last = bench.disk.content(&path).unwrap().len() as u64 - BLOCK as u64;
+            let damaged = [8192 * 3 + 100, if sealed { last } else { 8192 * 4 + 3000 }];
+            damaged.iter().for_each(|at| bench.disk.flip(&path, *at, 4).unwrap());
+            let mut ends = Vec::new();
+            for start in 0..3 {
+                let segments = list_segments(&bench.disk, &bench.layout()).await.unwrap();
+                let old = segments.iter().find(|found| found.segment == segment).unwrap();
+                let (seen, result) = replay_one(&bench.disk, old).await;
+                let Err(ReplayError::Rot { rot, summary, .. }) = result else {
+                    panic!("start {start} says nothing: {result:?}")
+                };
+                assert_eq!((rot[0].batch, sequences(&seen)), (3, vec![1, 2]));
+                ends = vec![ends.first().copied().or(summary.log_end()).unwrap()];
+                let (disk, volume) = (bench.disk.clone(), bench.start());
+                let options = options(SyncMethod::WriteThenSync);
+                let next = LogWriter::open_with(disk, volume, 0, ends.clone(), options);
+                drop(next.await.unwrap());
+            }
+        });
+    }
+}
+
+#[test]
 fn rot_in_the_last_frame_shows_when_the_next_segment_vouches_for_it() {
     let bench = Bench::new();
     drive(async {

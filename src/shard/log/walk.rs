@@ -121,12 +121,13 @@ pub(super) async fn frames<F: DiskFile>(
                 let Some((offset, batch)) = next.found else {
                     walked.tail_is_zero = next.all_zero;
                     if promised {
-                        // Where the log ended is not known. What this start names as the end must
-                        // not hide the loss from the next one.
+                        // Where the log ended is not known.
                         walked.end = offset_u32(reader.length());
                     }
                     break;
                 };
+                // Whatever is named as the end must not hide the loss from the next start.
+                walked.end = offset;
                 expected = Expected { offset, batch, previous_crc: None };
             }
         }
