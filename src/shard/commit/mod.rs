@@ -102,8 +102,8 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             answer(outcomes, 0);
             return;
         }
-        let all_free = outcomes.iter().all(|(commit, _)| commit.request.frees());
-        let urgency = if all_free { Urgency::Reserve } else { Urgency::Normal };
+        let urgencies = outcomes.iter().map(|(commit, _)| commit.request.urgency());
+        let urgency = urgencies.min().unwrap_or_default();
         let poisoned_before = self.log.is_poisoned();
         let early = planted::is(Bug::PublishBeforeSync)
             .then(|| self.log.places_ahead(&batch.records))
@@ -124,7 +124,7 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             }
             Err(LogError::Full) => {
                 self.shared.set_write_state(WriteState::Full);
-                self.refuse_what_adds(outcomes, all_free);
+                self.refuse(outcomes, urgency);
             }
             Err(error) => {
                 tracing::error!(core = self.core, %error, "a commit failed");
@@ -148,10 +148,10 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         self.log.append_with(records, urgency).await
     }
 
-    /// The disk is full: what adds is refused, what frees is tried again by itself.
-    fn refuse_what_adds(&mut self, outcomes: Vec<Outcome>, all_free: bool) {
+    /// The disk is full for what is no more urgent than this; what is more urgent is tried again by itself.
+    fn refuse(&mut self, outcomes: Vec<Outcome>, urgency: Urgency) {
         for (commit, _) in outcomes.into_iter().rev() {
-            if commit.request.frees() && !all_free {
+            if commit.request.urgency() > urgency {
                 self.waiting.push_front(commit);
             } else {
                 // Nobody waits for the answer if it cannot be sent.

@@ -10,6 +10,7 @@ use crate::model::{
 use crate::shard::error::ShardError;
 use crate::shard::index::key::KeyBytes;
 use crate::shard::index::value::Location;
+use crate::shard::log::writer::Urgency;
 use crate::shard::segments::Lease;
 
 /// A request in a mailbox.
@@ -160,12 +161,14 @@ pub(crate) enum Answer {
 }
 
 impl Request {
-    /// Whether it makes room, so that it goes on when the disk is full.
-    pub(crate) fn frees(&self) -> bool {
+    /// How it goes on when the disk is full.
+    pub(crate) fn urgency(&self) -> Urgency {
         match self {
-            Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..) | Self::Expire(_) => true,
-            Self::Relocate(relocation) => relocation.frees,
-            _ => false,
+            Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..) | Self::Expire(_) => {
+                Urgency::Reserve
+            }
+            Self::Relocate(relocation) if relocation.frees => Urgency::Last,
+            _ => Urgency::Normal,
         }
     }
 

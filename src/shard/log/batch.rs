@@ -33,13 +33,15 @@ pub enum LogError {
 }
 
 /// How badly an append is needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// Refused as soon as the disk has no room for another segment.
     #[default]
     Normal,
-    /// Deletes and what else makes room: may use the last reserved segment.
+    /// Deletes and what else makes room in the end: may use most of the last reserved segment.
     Reserve,
+    /// What is moved so that a segment can go, without which deletes make no room: may use all of it.
+    Last,
 }
 
 /// What a log may be told at its start.

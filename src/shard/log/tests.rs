@@ -532,6 +532,17 @@ fn a_full_disk_refuses_and_keeps_a_segment_for_deletes() {
         }
         // Not even what fits belongs to the others now.
         assert!(matches!(writer.append(&[record(1000, 10)]).await, Err(LogError::Full)));
+        // Nor all of it to deletes: without what has to be moved they would make no room.
+        loop {
+            let delete = [record(normal + deletes + 1, 0)];
+            match writer.append_with(&delete, Urgency::Reserve).await {
+                Ok(_) => deletes += 1,
+                Err(error) => break assert!(matches!(error, LogError::Full), "{error:?}"),
+            }
+        }
+        deletes += 1;
+        let moved = [record(normal + deletes, SMALL as usize / 16)];
+        writer.append_with(&moved, Urgency::Last).await.unwrap();
 
         bench.disk.set_free(None);
         let _ = writer.append(&[record(1000, 10)]).await;

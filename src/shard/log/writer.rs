@@ -56,6 +56,9 @@ enum Admission {
     Full,
 }
 
+/// One part in so many of the last segment is kept for [`Urgency::Last`].
+const LAST_SHARE: u64 = 8;
+
 impl<D: Disk> LogWriter<D> {
     /// Creates this core's log of this start. Its first frame, which is durable on return, names the
     /// ends of older logs. Chooses the sync method by a short measurement.
@@ -189,7 +192,7 @@ impl<D: Disk> LogWriter<D> {
     /// [`Bug::PublishBeforeSync`]: where the next batch will lie, if that is known.
     pub(crate) fn places_ahead(&self, records: &[NewRecord]) -> Option<Vec<Place>> {
         let shape = Shape::of(records)?;
-        let fits = matches!(self.admit(shape, Urgency::Reserve), Admission::Fits);
+        let fits = matches!(self.admit(shape, Urgency::Last), Admission::Fits);
         fits.then(|| shape.places(self.current.segment, self.current.end, records))
     }
 
@@ -267,7 +270,10 @@ impl<D: Disk> LogWriter<D> {
         let fits = self.current.end + needed as u64 <= self.segments.length;
         let (spares, starved) = self.segments.reserve();
         // While the disk is full, one segment's worth is kept for those who make room.
+        let leaves_last = self.current.end + needed as u64 + self.segments.length / LAST_SHARE
+            <= self.segments.length;
         match (fits, urgency) {
+            (true, Urgency::Reserve) if starved && spares == 0 && !leaves_last => Admission::Full,
             (true, Urgency::Normal) if starved && spares == 0 => Admission::Full,
             (false, Urgency::Normal) if starved && spares <= 1 => Admission::Full,
             (true, _) => Admission::Fits,
