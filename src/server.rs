@@ -264,6 +264,31 @@ fn gauges(cores: u16, lobby: &Arc<Lobby>, budget: Budget, storage: &Storage) -> 
             "Bytes of these that are in use.",
             sum(|volume| volume.data_bytes().1),
         )
+        .with_counter(
+            "index_flushes_total",
+            "Tables of the index that were written to runs.",
+            sum(|volume| volume.index_work().flushes),
+        )
+        .with_counter(
+            "index_merges_total",
+            "Merges of runs of the index.",
+            sum(|volume| volume.index_work().merges),
+        )
+        .with_counter(
+            "index_checkpoints_total",
+            "Checkpoints of the index.",
+            sum(|volume| volume.index_work().checkpoints),
+        )
+        .with_counter(
+            "index_block_hits_total",
+            "Blocks of runs that were found in memory.",
+            sum(|volume| volume.index_work().block_hits),
+        )
+        .with_counter(
+            "index_block_misses_total",
+            "Blocks of runs that were read from the disk.",
+            sum(|volume| volume.index_work().block_misses),
+        )
 }
 
 fn join(cores: Vec<JoinHandle<Result<(), BackendError>>>) -> Result<(), ServerError> {

@@ -89,6 +89,7 @@ pub(super) struct FileLimits {
 pub(super) struct FileUpkeep {
     pub(super) scrub: Option<Written>,
     pub(super) uploads_expire: Option<Written>,
+    pub(super) sorted_runs: Option<Written>,
 }
 
 /// Reads a file.
@@ -162,6 +163,7 @@ impl Places<'_> {
             upkeep: FileUpkeep {
                 scrub: self.maybe(raw.upkeep.scrub),
                 uploads_expire: self.maybe(raw.upkeep.uploads_expire),
+                sorted_runs: self.maybe(raw.upkeep.sorted_runs),
             },
         }
     }
@@ -237,6 +239,7 @@ struct RawFile {
 struct RawUpkeep {
     scrub: Option<Spanned<Scalar>>,
     uploads_expire: Option<Spanned<Scalar>>,
+    sorted_runs: Option<Spanned<Scalar>>,
 }
 
 #[derive(Deserialize)]

@@ -383,6 +383,10 @@ fn upkeep(file: FileUpkeep) -> Result<Upkeep, ConfigError> {
     Ok(Upkeep {
         scrub: time(file.scrub, default.scrub)?,
         uploads_expire: time(file.uploads_expire, default.uploads_expire)?,
+        sorted_runs: match file.sorted_runs {
+            None => default.sorted_runs,
+            Some(written) => checked(&written, value::boolean)?,
+        },
     })
 }
 

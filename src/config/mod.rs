@@ -131,11 +131,14 @@ pub struct Upkeep {
     pub scrub: Option<Duration>,
     /// After which time an upload that was not completed is aborted; `None` for never.
     pub uploads_expire: Option<Duration>,
+    /// Whether the index of artifacts goes from memory to sorted runs on disk.
+    pub sorted_runs: bool,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self { scrub: Some(Duration::from_secs(7 * 86_400)), uploads_expire: None }
+        let week = Duration::from_secs(7 * 86_400);
+        Self { scrub: Some(week), uploads_expire: None, sorted_runs: false }
     }
 }
 

@@ -36,8 +36,8 @@ impl Storage {
         budget: &Budget,
         upkeep: Upkeep,
     ) -> Result<Self, ServerError> {
-        let Upkeep { scrub, uploads_expire } = upkeep;
-        let upkeep = UpkeepOptions { scrub, uploads_expire };
+        let Upkeep { scrub, uploads_expire, sorted_runs } = upkeep;
+        let upkeep = UpkeepOptions { scrub, uploads_expire, sorted_runs };
         let open = |config: &DriverConfig| -> Result<_, ServerError> {
             let opened = match &config.kind {
                 DriverKind::Memory => Opened::Memory(MemoryDriver::default()),

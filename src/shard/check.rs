@@ -1,9 +1,10 @@
 //! Looks at every byte of a data folder at rest: superblock, log, extents, own files, and whether all of them are
 //! referred to. Changes nothing, unless it is told to note what is damaged.
 //!
-//! It stands on the logs alone, for they are the truth; of each key it keeps some 50 bytes in memory.
+//! It stands on the logs alone, for they are the truth; what is derived from them is looked at too, and told apart; of each key it keeps some 50 bytes in memory.
 
 mod bytes;
+mod index;
 mod survey;
 
 use std::collections::HashMap;
@@ -41,6 +42,8 @@ impl From<ReplayError> for CheckError {
 pub enum Severity {
     /// Stored bytes are not what was written.
     Damaged,
+    /// What is derived from the logs is damaged: the next start builds it again.
+    Derived,
     /// Nothing refers to it: the next start removes it, or it is not ours.
     Unreferenced,
     /// Of no consequence, but worth knowing.
@@ -62,6 +65,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
             Severity::Damaged => "damaged",
+            Severity::Derived => "index",
             Severity::Unreferenced => "unreferenced",
             Severity::Note => "note",
         };
@@ -84,8 +88,14 @@ pub struct Summary {
     pub own_files: u64,
     /// Bytes of both.
     pub bytes: u64,
+    /// Runs of the index.
+    pub runs: u64,
+    /// Checkpoints of shards.
+    pub checkpoints: u64,
     /// Findings of damage.
     pub damaged: u64,
+    /// Findings of damage in what is derived from the logs.
+    pub derived: u64,
     /// Findings of what nothing refers to.
     pub unreferenced: u64,
     /// Artifacts and parts that are noted as damaged, where that was asked for.
@@ -95,12 +105,16 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { log_segments, frames, records, extents, own_files, bytes, .. } = self;
-        let Self { damaged, unreferenced, noted, .. } = self;
+        let Self { runs, checkpoints, damaged, derived, unreferenced, noted, .. } = self;
         write!(
             f,
             "{log_segments} log segments with {frames} frames and {records} records, {extents} extents and \
-             {own_files} own files with {bytes} bytes: {damaged} damaged, {unreferenced} unreferenced"
+             {own_files} own files with {bytes} bytes, {runs} runs and {checkpoints} checkpoints: {damaged} damaged, \
+             {unreferenced} unreferenced"
         )?;
+        if *derived > 0 {
+            write!(f, ", {derived} of the index, which the next start builds again")?;
+        }
         if *noted > 0 { write!(f, ", {noted} noted") } else { Ok(()) }
     }
 }
@@ -153,6 +167,7 @@ pub async fn check<D: Disk>(
         check.log_segment(segment, salt, &mut survey).await?;
     }
     check.log_folder(&segments).await?;
+    check.index_folder().await?;
     let claims = survey.live();
     let bad = check.bytes(&claims).await?;
     check.data_folder(&claims).await?;
@@ -177,6 +192,7 @@ impl<D: Disk> Check<'_, D> {
     fn find(&mut self, severity: Severity, file: &str, what: String) {
         match severity {
             Severity::Damaged => self.summary.damaged += 1,
+            Severity::Derived => self.summary.derived += 1,
             Severity::Unreferenced => self.summary.unreferenced += 1,
             Severity::Note => {}
         }

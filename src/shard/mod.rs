@@ -6,12 +6,17 @@
 #[doc(hidden)]
 pub mod bench;
 pub mod check;
+pub(crate) mod checkpoints;
 pub(crate) mod commit;
 pub(crate) mod data;
 pub(crate) mod error;
 pub(crate) mod extent;
+pub(crate) mod files;
+pub(crate) mod finder;
+pub(crate) mod freeze;
 pub(crate) mod index;
 pub(crate) mod integrity;
+pub(crate) mod keeper;
 pub mod log;
 pub(crate) mod mailbox;
 pub(crate) mod pins;

@@ -1,17 +1,24 @@
 //! Start: all cores replay the logs of earlier starts side by side, then each cleans up the shards that it owns.
 //!
 //! ```text
-//! every core: replay segments, whichever is next -> barrier
-//! every core: keep of each key the newest record, drop what has no container or upload, count what is live -> barrier
+//! every core: read the checkpoints of its shards, open their runs -> barrier
+//! every core: replay segments that no mark covers, whichever is next -> barrier
+//! every core: keep of each key the newest record, drop what has no container or upload -> barrier
+//! every core: count what is live -> barrier
 //! core 0:     unlink data that nothing refers to -> barrier
 //! ```
+//!
+//! If anything of the checkpoints or runs is missing or damaged, all of them are removed and all segments replayed.
 //!
 //! Recovery only removes what no record names, after all logs were read, and changes nothing else: crashing in it
 //! and starting again is the same as starting.
 
 mod barrier;
 mod gather;
+mod index;
 mod keep;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod recount;
 mod sweep;
 
 use std::collections::hash_map::Entry;
@@ -24,8 +31,12 @@ use futures_util::StreamExt;
 
 use self::barrier::Barrier;
 use self::gather::Gathered;
+use self::index::Derivation;
+use self::keep::Kept;
+use super::finder::Finder;
 use super::index::SHARDS;
 use super::index::value::PartList;
+use super::keeper;
 use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments, replay_segment};
 use super::log::{LogEnd, ReplayedRecord, salt_of};
 use super::shared::Shared;
@@ -51,6 +62,8 @@ pub(crate) struct Recovery {
     next_segment: AtomicUsize,
     /// Something committed cannot be read: nothing is swept or recycled in this start, so that no more is lost.
     damaged: AtomicBool,
+    /// What checkpoints and runs say cannot be used.
+    index_damaged: AtomicBool,
     found: Mutex<Found>,
 }
 
@@ -61,6 +74,10 @@ struct Found {
     sequences: Vec<u64>,
     /// Files of artifacts that are current.
     own_files: HashSet<u64>,
+    /// Records that were ever written to each log segment.
+    written: HashMap<u64, u64>,
+    /// Number of segments that were not covered.
+    replayed: usize,
 }
 
 /// What a core needs to go on.
@@ -69,6 +86,8 @@ pub(crate) struct Recovered {
     pub(crate) ends: Vec<LogEnd>,
     /// The segments of earlier starts, in the order of their logs.
     pub(crate) segments: Vec<SegmentRef>,
+    /// How many of them were replayed.
+    pub(crate) replayed: usize,
     /// Whether segments may be recycled.
     pub(crate) damaged: bool,
 }
@@ -79,6 +98,7 @@ impl Recovery {
             barrier: Barrier::new(cores),
             next_segment: AtomicUsize::new(0),
             damaged: AtomicBool::new(false),
+            index_damaged: AtomicBool::new(false),
             found: Mutex::default(),
         }
     }
@@ -92,8 +112,9 @@ impl Recovery {
         shared: &Shared,
         core: usize,
         disk: &D,
+        finder: &Finder<D>,
     ) -> Result<Recovered, RecoverError> {
-        let outcome = self.steps(shared, core, disk).await;
+        let outcome = self.steps(shared, core, disk, finder).await;
         if outcome.is_err() {
             self.barrier.fail();
         }
@@ -105,6 +126,7 @@ impl Recovery {
         shared: &Shared,
         core: usize,
         disk: &D,
+        finder: &Finder<D>,
     ) -> Result<Recovered, RecoverError> {
         let salt = salt_of(shared.volume.uuid());
         let Listing { segments, lost } =
@@ -115,23 +137,138 @@ impl Recovery {
         if !lost.is_empty() {
             self.damaged.store(true, Ordering::Release);
         }
-        self.meet().await?;
-        self.replay(shared, disk, &segments).await?;
-        self.meet().await?;
-
-        let composites = self.keep_current(shared, core);
-        self.hold_parts(shared, disk, composites).await?;
+        let derived = self.derived(shared, core, disk).await?;
+        let mut kept =
+            self.replay_and_keep(shared, core, disk, finder, (&segments, derived)).await?;
+        if self.is_index_damaged() {
+            // All cores have come here, and none has counted anything yet.
+            self.forget(shared, core, disk).await?;
+            let nothing = Derivation::default();
+            kept = self.replay_and_keep(shared, core, disk, finder, (&segments, nothing)).await?;
+        }
+        self.count(shared, disk, kept).await?;
         self.meet().await?;
 
         if core == 0 {
-            let own_files = std::mem::take(&mut self.found().own_files);
+            let (own_files, written) = {
+                let mut found = self.found();
+                (std::mem::take(&mut found.own_files), std::mem::take(&mut found.written))
+            };
+            for (segment, records) in written {
+                shared.segments.add_records(segment, records, 0);
+            }
             // Without any log, what data there is has lost its index: it is not ours to remove.
             let keep = self.is_damaged() || segments.is_empty();
             sweep::sweep(shared, disk, &own_files, keep).await?;
+            index::sweep(shared, disk).await?;
         }
         self.meet().await?;
-        let ends = self.found().ends.clone();
-        Ok(Recovered { ends, segments, damaged: self.is_damaged() })
+        let (ends, replayed) = {
+            let found = self.found();
+            (found.ends.clone(), found.replayed)
+        };
+        Ok(Recovered { ends, segments, replayed, damaged: self.is_damaged() })
+    }
+
+    /// What checkpoints and runs know; nothing if any of it is damaged.
+    async fn derived<D: Disk>(
+        &self,
+        shared: &Shared,
+        core: usize,
+        disk: &D,
+    ) -> Result<Derivation, RecoverError> {
+        if shared.checkpoints.is_off() {
+            // What an earlier start has left would be out of date one day.
+            self.forget(shared, core, disk).await?;
+            return Ok(Derivation::default());
+        }
+        let loaded = index::load(shared, core, disk).await;
+        if let Err(error) = &loaded {
+            self.index_is_damaged(&error.to_string());
+        }
+        self.meet().await?;
+        if self.is_index_damaged() {
+            self.forget(shared, core, disk).await?;
+            return Ok(Derivation::default());
+        }
+        Ok(loaded.unwrap_or_default())
+    }
+
+    /// Drops all that was read of the index, on disk too. All cores call it.
+    async fn forget<D: Disk>(
+        &self,
+        shared: &Shared,
+        core: usize,
+        disk: &D,
+    ) -> Result<(), RecoverError> {
+        self.meet().await?;
+        for shard in (0..=u8::MAX).filter(|&shard| shared.owner(shard) == core) {
+            shared.index.shard(shard).reset();
+            shared.checkpoints.reset(shard);
+        }
+        if core == 0 {
+            keeper::forget(disk, shared).await?;
+            shared.checkpoints.reset_all();
+            self.index_damaged.store(false, Ordering::Release);
+            self.next_segment.store(0, Ordering::Release);
+            *self.found() = Found::default();
+        }
+        self.meet().await
+    }
+
+    fn index_is_damaged(&self, what: &str) {
+        tracing::error!(what, "the index cannot be used: all logs are replayed");
+        self.index_damaged.store(true, Ordering::Release);
+    }
+
+    fn is_index_damaged(&self) -> bool {
+        self.index_damaged.load(Ordering::Acquire)
+    }
+
+    /// Replays what the checkpoints do not cover, and keeps what is current. All cores have done so on return, but
+    /// nothing is counted yet.
+    async fn replay_and_keep<D: Disk>(
+        &self,
+        shared: &Shared,
+        core: usize,
+        disk: &D,
+        finder: &Finder<D>,
+        (segments, derived): (&[SegmentRef], Derivation),
+    ) -> Result<Kept, RecoverError> {
+        let covered =
+            |segment: &&SegmentRef| derived.coverage.covers(segment.log, segment.position);
+        let uncovered: Vec<&SegmentRef> =
+            segments.iter().filter(|segment| !covered(segment)).collect();
+        if core == 0 {
+            let covered: HashMap<u64, &SegmentRef> =
+                segments.iter().filter(covered).map(|one| (one.segment, one)).collect();
+            shared.checkpoints.set_covered(covered.keys().copied());
+            let mut found = self.found();
+            found.replayed = uncovered.len();
+            // Named again, for the log whose first frame named them may go.
+            found.ends.extend(covered.values().filter_map(|segment| segment.end));
+            for (segment, records) in &derived.written {
+                if covered.contains_key(segment) {
+                    let written = found.written.entry(*segment).or_default();
+                    *written = (*written).max(*records);
+                }
+            }
+        }
+        self.replay(shared, disk, &uncovered).await?;
+        self.meet().await?;
+        let mut kept = self.keep_current(shared, core);
+        for shard in (0..=u8::MAX).filter(|&shard| shared.owner(shard) == core) {
+            kept.accounts.add_all(&shared.checkpoints.book(shard).accounts);
+            match index::shadow(shared, finder, shard).await {
+                Ok(shadowed) => kept.accounts.subtract_all(&shadowed),
+                Err(error) => {
+                    self.index_is_damaged(&error.to_string());
+                    break;
+                }
+            }
+        }
+        self.meet().await?;
+        Ok(kept)
     }
 
     async fn meet(&self) -> Result<(), RecoverError> {
@@ -152,9 +289,10 @@ impl Recovery {
         &self,
         shared: &Shared,
         disk: &D,
-        segments: &[SegmentRef],
+        segments: &[&SegmentRef],
     ) -> Result<(), RecoverError> {
-        let mut gathered = Gathered::new();
+        let known = (0..=u8::MAX).map(|shard| shared.checkpoints.book(shard).sequence);
+        let mut gathered = Gathered::new(known.collect());
         while let Some(segment) = segments.get(self.next_segment.fetch_add(1, Ordering::AcqRel)) {
             let mut visit = |record: ReplayedRecord<'_>| gathered.add(shared, record);
             let replayed = replay_segment(disk, segment, &mut visit).await;
@@ -170,14 +308,14 @@ impl Recovery {
             self.found().ends.extend(summary.log_end());
         }
         gathered.flush(shared);
-        for (segment, records) in &gathered.records_of {
-            shared.segments.add_records(*segment, *records, 0);
-        }
         if gathered.malformed > 0 {
             tracing::error!(records = gathered.malformed, "records of the log are malformed");
             self.damaged.store(true, Ordering::Release);
         }
         let mut found = self.found();
+        for (segment, records) in gathered.records_of {
+            *found.written.entry(segment).or_default() += records;
+        }
         found.sequences.resize(SHARDS, 0);
         for (highest, own) in found.sequences.iter_mut().zip(gathered.sequences) {
             *highest = own.max(*highest);
@@ -185,24 +323,37 @@ impl Recovery {
         Ok(())
     }
 
-    fn keep_current(&self, shared: &Shared, core: usize) -> Vec<PartList> {
-        let mut kept = keep::Kept::default();
-        for shard in 0..=u8::MAX {
-            if shared.owner(shard) == core {
-                let highest =
-                    self.found().sequences.get(usize::from(shard)).copied().unwrap_or_default();
-                keep::keep_current(shared, shard, highest, &mut kept);
-            }
+    fn keep_current(&self, shared: &Shared, core: usize) -> Kept {
+        let mut kept = Kept::default();
+        for shard in (0..=u8::MAX).filter(|&shard| shared.owner(shard) == core) {
+            let replayed = self.found().sequences.get(usize::from(shard)).copied();
+            let known = shared.checkpoints.book(shard).sequence;
+            let highest = replayed.unwrap_or_default().max(known);
+            keep::keep_current(shared, shard, highest, &mut kept);
         }
         if kept.malformed > 0 {
             tracing::error!(entries = kept.malformed, "values of the index are malformed");
             self.damaged.store(true, Ordering::Release);
         }
-        self.found().own_files.extend(kept.own_files);
-        for (segment, records) in kept.records {
+        kept
+    }
+
+    /// Counts what is kept, and what the artifacts completed from parts refer to.
+    async fn count<D: Disk>(
+        &self,
+        shared: &Shared,
+        disk: &D,
+        kept: Kept,
+    ) -> Result<(), RecoverError> {
+        let Kept { records, accounts, .. } = kept;
+        for (segment, records) in records.into_iter().chain(accounts.records()) {
             shared.segments.hold_records(segment, records);
         }
-        kept.composites
+        for (segment, bytes) in accounts.bytes() {
+            shared.segments.hold_bytes(segment, bytes);
+        }
+        self.found().own_files.extend(accounts.own_files());
+        self.hold_parts(shared, disk, accounts.composites().collect()).await
     }
 
     /// Counts what the artifacts completed from parts refer to.

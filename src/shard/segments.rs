@@ -104,6 +104,24 @@ impl Segments {
         segment.live.fetch_add(live, Ordering::AcqRel);
     }
 
+    /// The log segments, and how many records were ever written to each.
+    pub(crate) fn log_records(&self) -> Vec<(u64, u64)> {
+        let written = |segment: &Segment| segment.written.load(Ordering::Acquire);
+        self.log.iter().map(|entry| (*entry.key(), written(entry.value()))).collect()
+    }
+
+    /// What lives in each log segment and in each data segment.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn lives(
+        &self,
+    ) -> (std::collections::BTreeMap<u64, u64>, std::collections::BTreeMap<u64, u64>) {
+        let lives = |map: &SkipMap<u64, Arc<Segment>>| {
+            let all = map.iter().map(|entry| (*entry.key(), entry.value().live()));
+            all.filter(|(_, live)| *live > 0).collect()
+        };
+        (lives(&self.log), lives(&self.data))
+    }
+
     /// Whether it pays to write the live records of the oldest log segment again: when half of it is dead, or half of
     /// all of them, for it keeps the others from going; or when it is of an earlier start and nearly empty.
     pub(crate) fn is_worth_moving(&self, oldest: u64, is_old: bool) -> bool {
@@ -123,6 +141,11 @@ impl Segments {
     pub(crate) fn release_record(&self, place: Place) {
         let before = self.log(place.segment).live.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "a record was released twice");
+    }
+
+    /// Counts bytes of a data segment as live.
+    pub(crate) fn hold_bytes(&self, segment: u64, bytes: u64) {
+        self.data(segment).live.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// Counts the bytes of an artifact or part as live. Its record is counted apart; inline bytes of a part that an

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
 
+use super::checkpoints::Checkpoints;
 use super::commit::{Commit, Committed, Request};
 use super::error::ShardError;
 use super::index::Index;
+use super::index::run::BlockCache;
 use super::integrity::Integrity;
 use super::mailbox::Mailbox;
 use super::pins::Epochs;
@@ -17,6 +19,9 @@ use super::sizes::Sizes;
 use super::verified::Verified;
 use super::volume::Volume;
 use crate::io::Clock;
+
+/// The segments of a log, with their positions.
+type Log = VecDeque<(u64, u32)>;
 
 /// Whether writes are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,18 +41,27 @@ pub(crate) struct Shared {
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) integrity: Integrity,
     pub(crate) verified: Verified,
+    pub(crate) checkpoints: Checkpoints,
+    /// Blocks of runs.
+    pub(crate) blocks: Arc<BlockCache>,
     pub(crate) mailboxes: Box<[Mailbox<Commit>]>,
     write_state: AtomicU8,
     /// Log segments of earlier starts that are left; more than any number until they are known.
     old_logs: AtomicUsize,
-    /// The log segments of each core in this start, in order; the last is being written.
-    logs: Box<[Mutex<VecDeque<u64>>]>,
+    /// The log segments of each core in this start, in order, with their positions; the last is being written.
+    logs: Box<[Mutex<Log>]>,
     abandoned: AtomicBool,
 }
 
 impl Shared {
     /// For so many cores, which is at least one.
-    pub(crate) fn new(volume: Arc<Volume>, cores: usize, sizes: Sizes) -> Self {
+    pub(crate) fn new(
+        volume: Arc<Volume>,
+        cores: usize,
+        sizes: Sizes,
+        sorted_runs: bool,
+        blocks: Arc<BlockCache>,
+    ) -> Self {
         let cores = cores.max(1);
         Self {
             volume,
@@ -57,6 +71,8 @@ impl Shared {
             epochs: Arc::new(Epochs::new(cores)),
             integrity: Integrity::default(),
             verified: Verified::default(),
+            checkpoints: Checkpoints::new(cores, sorted_runs),
+            blocks,
             mailboxes: (0..cores).map(|_| Mailbox::new(sizes.mailbox)).collect(),
             write_state: AtomicU8::new(WriteState::Open as u8),
             old_logs: AtomicUsize::new(usize::MAX),
@@ -111,10 +127,10 @@ impl Shared {
     }
 
     /// Notes the segment that a core's log has come to.
-    pub(crate) fn writing_log(&self, core: usize, segment: u64) {
+    pub(crate) fn writing_log(&self, core: usize, segment: u64, position: u32) {
         let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
-        if logs.back() != Some(&segment) {
-            logs.push_back(segment);
+        if logs.back() != Some(&(segment, position)) {
+            logs.push_back((segment, position));
         }
     }
 
@@ -123,10 +139,10 @@ impl Shared {
         if segment >> 32 < u64::from(self.volume.start()) {
             return false;
         }
-        let is_full = |logs: &Mutex<VecDeque<u64>>| {
+        let is_full = |logs: &Mutex<Log>| {
             let logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
             // The one before the last may not be sealed yet.
-            logs.iter().rev().skip(2).any(|&full| full == segment)
+            logs.iter().rev().skip(2).any(|&(full, _)| full == segment)
         };
         !self.logs.iter().any(is_full)
     }
@@ -134,20 +150,20 @@ impl Shared {
     /// The oldest segment of a core's log that has been full for a while.
     pub(crate) fn oldest_log(&self, core: usize) -> Option<u64> {
         let logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
-        logs.front().copied().filter(|_| logs.len() > 2)
+        logs.front().map(|(segment, _)| *segment).filter(|_| logs.len() > 2)
     }
 
-    /// Takes the oldest segments of a core's log of which nothing is live, but never the one being written.
+    /// Takes the oldest segments of a core's log of which nothing is live and which checkpoints cover, but never the one
+    /// being written.
     pub(crate) fn take_dead_logs(&self, core: usize) -> Vec<u64> {
         let mut logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
         let mut dead = Vec::new();
         while logs.len() > 1
-            && let Some(first) = logs.pop_front()
+            && let Some(&(first, position)) = logs.front()
+            && self.segments.live_records(first) == 0
+            && self.checkpoints.may_retire(core, position)
         {
-            if self.segments.live_records(first) > 0 {
-                logs.push_front(first);
-                break;
-            }
+            logs.pop_front();
             dead.push(first);
         }
         dead

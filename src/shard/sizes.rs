@@ -19,18 +19,35 @@ pub struct Sizes {
     pub extent_max: u64,
     /// Number of commits that may wait at one core.
     pub mailbox: usize,
+    /// Artifacts of one core that are kept in memory before they go to runs, less where the budget is small.
+    pub tables: usize,
+    /// A smaller table of a shard's artifacts is listed in a checkpoint, and becomes no run.
+    pub table_min: usize,
+    /// Number of log segments after which a core makes a checkpoint.
+    pub checkpoint_segments: u32,
+    /// Milliseconds after which a core looks whether the index wants something to be done.
+    pub index_period_ms: u64,
+}
+
+impl Sizes {
+    /// Those of a server.
+    pub const STANDARD: Self = Self {
+        log_segment: log::SEGMENT_LENGTH,
+        batch: log::writer::BATCH_BYTES_MAX,
+        data_segment: data::SEGMENT_LENGTH,
+        data_segment_min: 16 << 20,
+        inline_max: 32 << 10,
+        extent_max: 8 << 20,
+        mailbox: mailbox::CAPACITY,
+        tables: 32 << 20,
+        table_min: 64 << 10,
+        checkpoint_segments: 8,
+        index_period_ms: 50,
+    };
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self {
-            log_segment: log::SEGMENT_LENGTH,
-            batch: log::writer::BATCH_BYTES_MAX,
-            data_segment: data::SEGMENT_LENGTH,
-            data_segment_min: 16 << 20,
-            inline_max: 32 << 10,
-            extent_max: 8 << 20,
-            mailbox: mailbox::CAPACITY,
-        }
+        Self::STANDARD
     }
 }

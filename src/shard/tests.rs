@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 
+use super::index::checkpoint::{Accounts, CheckpointBuilder, Mark, ShardSet};
+use super::index::run::{self, Version};
+use super::index::value::PartList;
 use super::log::format::{
     BLOCK, END_ENTRY, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, RECORD_ENTRY,
     SegmentHeader, Trailer, encode_end, encode_keys, encode_record,
 };
-use super::log::{LogEnd, LogId, NewRecord};
+use super::log::{LogEnd, LogId, NewRecord, Place};
+use crate::model::UploadId;
 
 const DOCUMENT: &str = include_str!("FORMAT.md");
 
@@ -186,4 +190,138 @@ fn entries_of_tables_are_as_the_format_document_says() {
     table("Copy of the superblock", 4096);
     table("Head of `integrity`", 64);
     table("Entry of `integrity`", 40);
+}
+
+const PLACE: Place =
+    Place { segment: 0x4142_4344_4546_4748, offset: 0x5152_5354, length: 0x6162_6364 };
+
+const OF_PLACE: [(&str, u64); 3] = [
+    ("place.segment", PLACE.segment),
+    ("place.offset", PLACE.offset as u64),
+    ("place.length", PLACE.length as u64),
+];
+
+#[test]
+fn runs_are_as_the_format_document_says() {
+    let footer = run::footer::Footer {
+        run: 0x1112_1314_1516_1718,
+        shard: 0x21,
+        entries: 0x3132_3334_3536_3738,
+        tombstones: 0x4142_4344_4546_4748,
+        sequence_max: 0x5152_5354_5556_5758,
+        blocks: 0x6162_6364,
+        bloom_blocks: 0x7172_7374,
+        bloom_offset: 0x8182_8384_8586_8788,
+        index_offset: 0x9192_9394_9596_9798,
+        footer_offset: 0xa1a2_a3a4_a5a6_a7a8,
+        bloom_crc: 0xb1b2_b3b4,
+        index_crc: 0xc1c2_c3c4,
+    };
+    let fields = [
+        ("MAGIC", u64::from_le_bytes(*b"VLTTRUN1")),
+        ("VERSION", 1),
+        ("shard", 0x21),
+        ("run", footer.run),
+        ("entries", footer.entries),
+        ("tombstones", footer.tombstones),
+        ("sequence_max", footer.sequence_max),
+        ("bloom_offset", footer.bloom_offset),
+        ("index_offset", footer.index_offset),
+        ("footer_offset", footer.footer_offset),
+        ("blocks", u64::from(footer.blocks)),
+        ("bloom_blocks", u64::from(footer.bloom_blocks)),
+        ("bloom_crc", u64::from(footer.bloom_crc)),
+        ("index_crc", u64::from(footer.index_crc)),
+    ];
+    compare("Footer of a run", &footer.encode(), &fields);
+
+    let mut block = run::block::Builder::new();
+    let sequence = 0x1112_1314_1516_1718;
+    block.push(&Version { stem: b"stem/a", sequence: 1, place: PLACE, value: b"" });
+    block.push(&Version { stem: b"stem/bcd", sequence, place: PLACE, value: b"value" });
+    let bytes = block.finish(3, 4);
+    let first = 16 + 30 + "stem/a".len();
+    let second = first + 30 + "bcd".len() + "value".len();
+    let fields = [("length", second as u64 + 2), ("entries", 2), ("restarts", 1)];
+    compare("Block of a run", &bytes[..16], &fields);
+    assert_eq!(bytes[second..second + 2], 16_u16.to_le_bytes());
+    let numbered = [&3_u64.to_le_bytes()[..], &4_u64.to_le_bytes(), &bytes[4..]].concat();
+    assert_eq!(bytes[..4], crc_fast::crc32_iscsi(&numbered).to_le_bytes());
+    let mut fields = vec![("shared", 5), ("unshared", 3), ("value", 5), ("sequence", sequence)];
+    fields.extend(OF_PLACE);
+    compare("Entry of a block", &bytes[first..first + 30], &fields);
+    assert_eq!(bytes[first + 30..second], *b"bcdvalue");
+}
+
+#[test]
+fn checkpoints_and_marks_are_as_the_format_document_says() {
+    let upload = UploadId(u128::MAX << 64 | 0x0102_0304_0506_0708);
+    let list = PartList { place: PLACE, crc: 0x2122_2324, count: 0x3132, upload };
+    let mut accounts = Accounts::default();
+    for (into, count) in
+        [(&mut accounts.records, 2), (&mut accounts.bytes, 3), (&mut accounts.own_files, 4)]
+    {
+        into.extend((1..=count).map(|number| (number, 1)));
+    }
+    accounts.add_composite(list, 7);
+    let sequence = 0x1112_1314_1516_1718;
+    let mut builder = CheckpointBuilder::new(0x21, sequence, &[9], &accounts);
+    let entry = Version { stem: b"stem", sequence, place: PLACE, value: b"value" };
+    for _ in 0..5 {
+        builder.resident(&entry);
+    }
+    let bytes = builder.finish();
+    let lists = 64 + 8 + 16 * (2 + 3 + 4);
+    let resident = lists + 48;
+    assert_eq!(bytes.len(), resident + 5 * (28 + 9));
+    let fields = [
+        ("MAGIC", u64::from_le_bytes(*b"VLTCHKP1")),
+        ("VERSION", 1),
+        ("shard", 0x21),
+        ("sequence", sequence),
+        ("runs", 1),
+        ("records", 2),
+        ("bytes", 3),
+        ("own_files", 4),
+        ("composites", 1),
+        ("resident", 5),
+        ("length", bytes.len() as u64 - 64),
+    ];
+    compare("Head of a checkpoint", &bytes[..64], &fields);
+    let mut fields = vec![("crc", u64::from(list.crc)), ("count", 0x3132), ("held", 7)];
+    fields.extend(OF_PLACE);
+    compare("List of parts in a checkpoint", &bytes[lists..resident], &fields);
+    assert_eq!(bytes[lists + 24..lists + 40], upload.0.to_le_bytes());
+    let mut fields = vec![("stem", 4), ("value", 5), ("sequence", sequence)];
+    fields.extend(OF_PLACE);
+    compare("Resident entry", &bytes[resident..resident + 28], &fields);
+    assert_eq!(bytes[resident + 28..resident + 37], *b"stemvalue");
+
+    let mut shards = ShardSet::default();
+    shards.insert(0);
+    shards.insert(250);
+    let mark = Mark {
+        log: LOG,
+        cores: 0x1112,
+        position: 0x2122_2324,
+        covers_earlier: true,
+        shards,
+        written: vec![(1, 2), (3, 4)],
+    };
+    let bytes = mark.encode();
+    let fields = [
+        ("MAGIC", u64::from_le_bytes(*b"VLTMARK1")),
+        ("VERSION", 1),
+        ("log.core", u64::from(LOG.core)),
+        ("cores", 0x1112),
+        ("log.start", u64::from(LOG.start)),
+        ("position", 0x2122_2324),
+        ("covers_earlier", 1),
+        ("written", 2),
+    ];
+    compare("Head of a mark", &bytes[..96], &fields);
+    assert_eq!((bytes[32], bytes[32 + 250 / 8]), (1, 1 << (250 % 8)));
+    let words: Vec<u64> =
+        bytes[96..].as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    assert_eq!(words, [1, 2, 3, 4]);
 }

@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::index::run::directory;
 use super::log::Layout;
 use super::log::format::{BLOCK, is_unused};
 use crate::io::folder::{Folder, FolderLock, SystemFolder};
 
 /// The newest on-disk format that this code reads, and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"VAULTSB1";
 /// Bytes of one copy; two copies make a file.
@@ -115,7 +116,7 @@ impl Volume {
             .lock(&lock_path)
             .map_err(VolumeError::at(&lock_path))?
             .ok_or_else(|| VolumeError::Held { path: root.to_path_buf() })?;
-        for path in [layout.log(), layout.data()] {
+        for path in [layout.log(), layout.data(), directory(&layout)] {
             folder.create(&path).map_err(VolumeError::at(&path))?;
         }
 

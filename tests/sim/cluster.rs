@@ -24,7 +24,15 @@ pub(crate) const SIZES: Sizes = Sizes {
     inline_max: 1 << 10,
     extent_max: 12 << 10,
     mailbox: 64,
+    tables: 4 << 10,
+    table_min: 0,
+    checkpoint_segments: 2,
+    index_period_ms: 2,
 };
+
+/// Bytes of tables, and of the least that becomes a run: from a run of each few artifacts to none but those of a stop.
+const TABLES: [(usize, usize); 4] =
+    [(512, 0), (4 << 10, 0), (4 << 10, 1 << 10), (64 << 10, 1 << 10)];
 
 const BUDGET: u64 = 16 << 20;
 
@@ -56,13 +64,18 @@ impl Cluster {
         disk: &SimDisk,
         random: &mut Random,
         now_ns: u64,
+        may_fill: bool,
     ) -> Result<Self, StartError> {
         let cores = [1, 1, 2, 3][random.below(4)];
         let methods = [SyncMethod::DurableWrites, SyncMethod::WriteThenSync];
         let sync_method = Some(methods[random.below(methods.len())]);
         let scrub = random.one_in(4).then_some(Duration::from_millis(500));
-        let upkeep = UpkeepOptions { scrub, uploads_expire: None };
-        let options = LocalOptions { sizes: SIZES, sync_method, upkeep };
+        let (tables, table_min) = TABLES[random.below(TABLES.len())];
+        let sizes = Sizes { tables, table_min, ..SIZES };
+        // Runs come and go. Where the disk may be full they are not meant to be used yet.
+        let sorted_runs = !random.one_in(6) && !may_fill;
+        let upkeep = UpkeepOptions { scrub, uploads_expire: None, sorted_runs };
+        let options = LocalOptions { sizes, sync_method, upkeep, recount: true };
         let simulation = Simulation::new(random.number(), now_ns);
         let volume =
             LocalVolume::open_on(disk, Path::new("/data"), cores, Budget::new(BUDGET), options)

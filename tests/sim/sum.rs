@@ -10,7 +10,7 @@ impl Tally {
         self.texts.extend(other.texts.iter().cloned());
     }
 
-    fn numbers(&mut self) -> [&mut u64; 15] {
+    fn numbers(&mut self) -> [&mut u64; 18] {
         [
             &mut self.points,
             &mut self.lost,
@@ -27,6 +27,9 @@ impl Tally {
             &mut self.refused,
             &mut self.damaged,
             &mut self.unreadable,
+            &mut self.flushes,
+            &mut self.merges,
+            &mut self.checkpoints,
         ]
     }
 
@@ -34,9 +37,11 @@ impl Tally {
     pub(crate) fn lines(&self) -> String {
         let Self { points, lost, phantom, wrong, cuts, in_recovery, in_reclaim, flawed, .. } = self;
         let Self { lives, operations, errors, full, refused, damaged, unreadable, .. } = self;
+        let Self { flushes, merges, checkpoints, .. } = self;
         format!(
             "lives={lives} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
-             flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} unreadable={unreadable}\n\
+             flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} unreadable={unreadable} \
+             flushes={flushes} merges={merges} checkpoints={checkpoints}\n\
              points={points} lost={lost} phantom={phantom} wrong={wrong}"
         )
     }

@@ -29,6 +29,10 @@ pub(crate) struct Tally {
     pub(crate) damaged: u64,
     /// Reads that were refused because of damage.
     pub(crate) unreadable: u64,
+    /// Tables that became runs, merges of these, and checkpoints.
+    pub(crate) flushes: u64,
+    pub(crate) merges: u64,
+    pub(crate) checkpoints: u64,
     pub(crate) texts: Vec<String>,
 }
 

@@ -102,7 +102,8 @@ impl World {
             life.disk.set_faults(self.perils.faults(life.trust));
             life.disk.set_capacity(self.perils.capacity);
         }
-        let started = Cluster::start(&life.disk, &mut self.random, life.now_ns);
+        let may_fill = self.perils.capacity.is_some();
+        let started = Cluster::start(&life.disk, &mut self.random, life.now_ns, may_fill);
         life.disk.set_faults(Faults::default());
         life.trust = life.trust.max(rot::trust_after(&life.disk, &life.disk.misdeeds()));
         let in_recovery = life.disk.take_snapshots();
@@ -246,6 +247,10 @@ impl World {
         });
         let now_ns = cluster.simulation.now_ns();
         self.tally.errors += cluster.disk.errors();
+        let work = cluster.volume.index_work();
+        self.tally.flushes += work.flushes;
+        self.tally.merges += work.merges;
+        self.tally.checkpoints += work.checkpoints;
         self.tally.full += bench.full.get();
         let mut verdict = Verdict::default();
         if let Err(stuck) = run {

@@ -135,7 +135,7 @@ async fn move_some<D: Disk, C: Clock>(
 ) -> Result<u64, DriverError> {
     let ctx = Context::internal(TenantId::DEFAULT);
     let _pin = core.pins.pin();
-    let Some((place, mut value)) = live.entry(core) else { return Ok(0) };
+    let Some((place, mut value)) = live.entry(core).await? else { return Ok(0) };
     let artifact = Artifact::decode(live.shard, live.sequence, place, &value);
     let Artifact { content, size, .. } = artifact.ok_or(DriverError::Corrupt)?;
     let (mut moved, body) = match content {

@@ -6,16 +6,15 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::files::Access;
+use super::Core;
 use super::pieces::{Extent, Pieces};
-use super::{Core, files};
 use crate::context::Context;
 use crate::driver::{Chunk, DriverError, OpenArtifact, Reader, Target};
 use crate::io::{Clock, Disk, DiskFile};
 use crate::model::{ArtifactInfo, ByteRange, Metadata, PartQuery, PartSpan};
 use crate::shard::data::{self, FileName};
 use crate::shard::extent::block_crc;
-use crate::shard::index::key;
+use crate::shard::files::{self, Access};
 use crate::shard::index::parts::{self, Part};
 use crate::shard::index::value::{Artifact, Content, Location, PartList, StoredMetadata};
 use crate::shard::log::Place;
@@ -69,20 +68,15 @@ pub(super) async fn open<D: Disk, C: Clock>(
     ctx: &Context,
     target: Target<'_>,
 ) -> Result<LocalOpen<D, C>, DriverError> {
-    let (pin, mut found) = core.in_index(ctx, || {
-        let pin = core.pins.pin();
-        let (shard, container) = core.container(ctx, target.container)?;
-        let stem = key::artifact(container.id, target.key.as_bytes());
-        let map = core.shared.index.shard(shard);
-        let found = map.get(&stem, |sequence, entry| {
-            let artifact = Artifact::decode(shard, sequence, entry.place, &entry.value)?;
-            let (metadata, later) = metadata_here(artifact.metadata)?;
-            let content = artifact.content;
-            Some(Found { info: artifact.info(metadata), metadata: later, content })
-        });
-        let found = found.ok_or(DriverError::NoSuchArtifact)?.ok_or(DriverError::Corrupt)?;
-        Ok((pin, found))
-    })?;
+    let pin = core.pins.pin();
+    let read = |shard, sequence, place, value: &[u8]| {
+        let artifact = Artifact::decode(shard, sequence, place, value)?;
+        let (metadata, later) = metadata_here(artifact.metadata)?;
+        let content = artifact.content;
+        Some(Found { info: artifact.info(metadata), metadata: later, content })
+    };
+    let found = core.find(ctx, target.container, target.key.as_bytes(), read).await?;
+    let mut found = found.ok_or(DriverError::NoSuchArtifact)?.ok_or(DriverError::Corrupt)?;
     if let Some((place, crc)) = found.metadata {
         found.info.metadata = Box::pin(core.read_metadata(ctx, place, crc)).await?;
     }

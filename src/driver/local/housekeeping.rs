@@ -75,6 +75,7 @@ pub(super) async fn run<D: Disk, C: Clock>(
         core.logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
         core.cached_segments.close_if(|id| !segments.has_data(id));
+        core.finder.close_if(|id| !core.shared.checkpoints.has_run(id));
     }
 }
 
@@ -110,6 +111,7 @@ impl Housekeeper {
         let mut dead = Vec::new();
         while let Some(first) = self.old_logs.front()
             && shared.segments.live_records(first.segment) == 0
+            && shared.checkpoints.may_retire_old(first.segment)
         {
             dead.push(first.segment);
             self.old_logs.pop_front();

@@ -4,9 +4,9 @@
 //! ones are written by this core and only their location travels. Reads ask nobody.
 
 mod cache;
+mod checkpoint;
 mod empty;
 mod error;
-mod files;
 mod get;
 mod housekeeping;
 mod listing;
@@ -30,16 +30,16 @@ use std::sync::Arc;
 
 pub use get::{LocalOpen, LocalReader};
 pub use scrub::UpkeepOptions;
-pub use start::{LocalOptions, LocalVolume, OpenError};
+pub use start::{IndexWork, LocalOptions, LocalVolume, OpenError};
 
 use self::cache::InlineCache;
-use self::files::Files;
 use self::touched::Touched;
 use crate::context::{Context, Stage};
 use crate::driver::{
     Capabilities, Completion, Deletion, Driver, DriverError, Health, Source, Target, UploadSpec,
     WriteSpec,
 };
+use crate::io::budget::Reservation;
 use crate::io::clock::SystemClock;
 use crate::io::pool::BufferPool;
 use crate::io::uring::UringDisk;
@@ -50,7 +50,11 @@ use crate::model::{
 };
 use crate::shard::commit::{Answer, Request, Subject};
 use crate::shard::data::DataWriter;
-use crate::shard::index::{Container, shard_of};
+use crate::shard::files::Files;
+use crate::shard::finder::Finder;
+use crate::shard::index::{Container, Looked, key, shard_of};
+use crate::shard::keeper::Keeper;
+use crate::shard::log::Place;
 use crate::shard::pins::CorePins;
 use crate::shard::shared::{Shared, WriteState};
 use crate::shard::turn::Turn;
@@ -74,6 +78,9 @@ struct Core<D: Disk, C: Clock> {
     clock: C,
     pool: BufferPool,
     pins: Rc<CorePins>,
+    finder: Rc<Finder<D>>,
+    keeper: Rc<Keeper<D>>,
+    _tables: Option<Reservation>,
     logs: Files<D>,
     segments: Files<D>,
     /// The same segments, for what is read again and again.
@@ -93,7 +100,29 @@ impl<D: Disk, C: Clock> Core<D, C> {
         Ok(ctx.check(self.clock.now())?)
     }
 
-    /// Runs a look-up in the index, and books its time.
+    /// Looks the current version of an artifact up, and books the time: `read` makes what is wanted of its sequence, place
+    /// and value. The caller has made a pin.
+    async fn find<T>(
+        &self,
+        ctx: &Context,
+        name: &ContainerName,
+        key: &[u8],
+        read: impl Fn(u8, u64, Place, &[u8]) -> T,
+    ) -> Result<Option<T>, DriverError> {
+        let began = self.clock.now();
+        ctx.check(began)?;
+        let (shard, container) = self.container(ctx, name)?;
+        let stem = key::artifact(container.id, key);
+        let read = |sequence, place, value: &[u8]| read(shard, sequence, place, value);
+        let found = match self.shared.index.shard(shard).look(&stem, read) {
+            Looked::Known(found) => Ok(found),
+            Looked::Below(below) => self.finder.below(shard, &stem, below, read).await,
+        };
+        ctx.trace().add(Stage::Index, self.clock.now().since(began));
+        Ok(found?)
+    }
+
+    /// Runs a look-up of containers or uploads in the index, and books its time.
     fn in_index<T>(
         &self,
         ctx: &Context,
@@ -230,7 +259,7 @@ impl<D: Disk, C: Clock> Driver for Local<D, C> {
         container: &ContainerName,
         query: &ListQuery,
     ) -> Result<ListPage, DriverError> {
-        self.0.list(ctx, container, query)
+        self.0.list(ctx, container, query).await
     }
 
     async fn create_upload(

@@ -7,16 +7,17 @@ use std::rc::Rc;
 use super::Core;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
-use crate::shard::index::key::{KeyBytes, Keyspace};
+use crate::shard::index::Looked;
+use crate::shard::index::key::{self, KeyBytes, Keyspace};
 use crate::shard::index::value::Artifact;
-use crate::shard::log::replay::{SegmentRef, find_segments, read_segment};
+use crate::shard::log::replay::{SegmentRef, find_segments, read_segment, replay_segment};
 use crate::shard::log::{Place, ReplayedRecord, salt_of};
 use crate::shard::record::decode_meta;
 
 /// Most records that are held at once. The keys of a segment with more are read again for each lot.
 const LOT: usize = 4096;
 
-/// A record that was current when its segment was read.
+/// A record that may have been current when its segment was read.
 pub(super) struct Live {
     pub(super) shard: u8,
     pub(super) stem: KeyBytes,
@@ -24,32 +25,54 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// A record of a log, if it is current.
-    pub(super) fn of<D: Disk, C: Clock>(
-        core: &Core<D, C>,
-        record: &ReplayedRecord<'_>,
-    ) -> Option<Self> {
+    /// A record of a log, unless memory knows that it is not current.
+    fn perhaps<D: Disk, C: Clock>(core: &Core<D, C>, record: &ReplayedRecord<'_>) -> Option<Self> {
         let (stem, _) = decode_meta(record.meta)?;
         let (shard, sequence) = (record.shard, record.sequence);
-        let current = core.shared.index.shard(shard).get(stem, |sequence, _| sequence);
+        let map = core.shared.index.shard(shard);
+        let current = if key::is_artifact(stem) {
+            match map.look(stem, |sequence, _, _| sequence) {
+                Looked::Known(current) => current,
+                Looked::Below(_) => Some(sequence),
+            }
+        } else {
+            map.get(stem, |sequence, _| sequence)
+        };
         (current == Some(sequence)).then(|| Self { shard, stem: stem.into(), sequence })
     }
 
     /// About as many bytes as it takes in a log, if it is current still.
-    pub(super) fn bytes<D: Disk, C: Clock>(&self, core: &Core<D, C>) -> Option<usize> {
+    pub(super) async fn bytes<D: Disk, C: Clock>(
+        &self,
+        core: &Core<D, C>,
+    ) -> Result<Option<usize>, DriverError> {
         /// What stands around stem, value and body.
         const AROUND: usize = 64;
-        let (place, value) = self.entry(core)?;
-        Some(AROUND + self.stem.len() + value.len() + place.length as usize)
+        self.get(core, |place, value| {
+            AROUND + self.stem.len() + value.len() + place.length as usize
+        })
+        .await
+    }
+
+    /// What `read` makes of its place and value, if it is current still. The caller has made a pin if it goes on with
+    /// what they refer to.
+    pub(super) async fn get<D: Disk, C: Clock, T>(
+        &self,
+        core: &Core<D, C>,
+        read: impl Fn(Place, &[u8]) -> T,
+    ) -> Result<Option<T>, DriverError> {
+        let found = core.finder.get(self.shard, &self.stem, |sequence, place, value| {
+            (sequence == self.sequence).then(|| read(place, value))
+        });
+        Ok(found.await?.flatten())
     }
 
     /// The place of its body and its value, if it is current still.
-    pub(super) fn entry<D: Disk, C: Clock>(&self, core: &Core<D, C>) -> Option<(Place, Vec<u8>)> {
-        let map = core.shared.index.shard(self.shard);
-        let found = map.get(&self.stem, |sequence, entry| {
-            (sequence == self.sequence).then(|| (entry.place, entry.value.to_vec()))
-        });
-        found.flatten()
+    pub(super) async fn entry<D: Disk, C: Clock>(
+        &self,
+        core: &Core<D, C>,
+    ) -> Result<Option<(Place, Vec<u8>)>, DriverError> {
+        self.get(core, |place, value| (place, value.to_vec())).await
     }
 }
 
@@ -62,7 +85,22 @@ pub(super) async fn logs<D: Disk, C: Clock>(
     Ok(listing.map_err(|error| io::Error::other(error.to_string()))?.segments)
 }
 
-/// Yields the current records of a segment, which may still be written to.
+/// The records of a sealed segment that may be current.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) async fn all<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    segment: &SegmentRef,
+) -> Result<Vec<Live>, DriverError> {
+    let mut live = Vec::new();
+    let mut visit = |record: ReplayedRecord<'_>| live.extend(Live::perhaps(core, &record));
+    let replayed = replay_segment(&core.disk, segment, &mut visit).await;
+    replayed.map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(live)
+}
+
+/// Yields the records of a segment that may be current; it may still be written to.
 pub(super) struct Records<'a> {
     segment: &'a SegmentRef,
     /// Records that were looked at.
@@ -96,7 +134,7 @@ impl<'a> Records<'a> {
             }
             self.seen = met;
             if wanted(&record) {
-                lot.extend(Live::of(core, &record));
+                lot.extend(Live::perhaps(core, &record));
             }
         };
         match read_segment(&core.disk, self.segment, &mut visit).await {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::Core;
-use super::records::Live;
+use super::records::{self, Live};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
@@ -17,8 +17,7 @@ use crate::shard::commit::{Relocation, Request};
 use crate::shard::extent::block_crc;
 use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location};
-use crate::shard::log::ReplayedRecord;
-use crate::shard::log::replay::{SegmentRef, list_segments, replay_segment};
+use crate::shard::log::replay::{SegmentRef, list_segments};
 use crate::shard::shared::WriteState;
 
 /// Records that are moved at once.
@@ -35,12 +34,12 @@ pub(super) async fn relocate<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     segment: &SegmentRef,
 ) -> Result<(), DriverError> {
-    let mut live = Vec::new();
-    let mut visit = |record: ReplayedRecord<'_>| live.extend(Live::of(core, &record));
-    let replayed = replay_segment(&core.disk, segment, &mut visit).await;
-    replayed.map_err(|error| std::io::Error::other(error.to_string()))?;
+    let live = records::all(core, segment).await?;
     // On a full disk, what is little may use the room that is kept for deletions: a whole segment is won by it.
-    let bytes: usize = live.iter().filter_map(|live| live.bytes(core)).sum();
+    let mut bytes = 0;
+    for live in &live {
+        bytes += live.bytes(core).await?.unwrap_or_default();
+    }
     let frees = bytes as u64 * FREES_SHARE <= segment.length;
     if !frees && core.shared.write_state() != WriteState::Open {
         return Err(DriverError::Full);
@@ -68,7 +67,7 @@ async fn relocate_one<D: Disk, C: Clock>(
 ) -> Result<(), DriverError> {
     let ctx = Context::internal(TenantId::DEFAULT);
     let _pin = core.pins.pin();
-    let Some((place, value)) = live.entry(core) else { return Ok(()) };
+    let Some((place, value)) = live.entry(core).await? else { return Ok(()) };
     let body = core.read_log(&ctx, place).await?;
     let size = if is_keyspace(&live.stem, Keyspace::Artifact) {
         let artifact = Artifact::decode(live.shard, live.sequence, place, &value);

@@ -48,11 +48,14 @@ pub struct UpkeepOptions {
     pub scrub: Option<Duration>,
     /// After which time an upload that was not completed is aborted; `None` for never.
     pub uploads_expire: Option<Duration>,
+    /// Whether artifacts go from memory to sorted runs on disk. If not, what is there of runs is removed at the start.
+    pub sorted_runs: bool,
 }
 
 impl Default for UpkeepOptions {
     fn default() -> Self {
-        Self { scrub: Some(Duration::from_secs(7 * 86_400)), uploads_expire: None }
+        let week = Duration::from_secs(7 * 86_400);
+        Self { scrub: Some(week), uploads_expire: None, sorted_runs: false }
     }
 }
 
@@ -203,12 +206,11 @@ impl<C: Clock> Scrub<C> {
     ) -> Result<bool, DriverError> {
         let ctx = Context::internal(TenantId::DEFAULT);
         let _pin = core.pins.pin();
-        let map = core.shared.index.shard(live.shard);
-        let found = map.get(&live.stem, |sequence, entry| {
-            let artifact = Artifact::decode(live.shard, sequence, entry.place, &entry.value)?;
-            (sequence == live.sequence).then_some((artifact.content, artifact.size))
-        });
-        match found.flatten() {
+        let read = |place, value: &[u8]| {
+            let artifact = Artifact::decode(live.shard, live.sequence, place, value)?;
+            Some((artifact.content, artifact.size))
+        };
+        match live.get(core, read).await?.flatten() {
             None => Ok(false),
             Some((Content::Whole(location), size)) => look(core, location, size, pace).await,
             Some((Content::Composite(list), _)) => {

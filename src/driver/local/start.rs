@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::cache::InlineCache;
-use super::files::{Access, Files};
 use super::touched::Touched;
-use super::{Core, Local, UpkeepOptions, empty, housekeeping, scrub};
+use super::{Core, Local, UpkeepOptions, checkpoint, empty, housekeeping, scrub};
 use crate::io::budget::Budget;
 use crate::io::clock::SystemClock;
 use crate::io::folder::{Folder, SystemFolder};
@@ -19,9 +19,15 @@ use crate::io::{Clock, Disk};
 use crate::runtime;
 use crate::shard::commit::Committer;
 use crate::shard::data::DataWriter;
+use crate::shard::files::{Access, Files};
+use crate::shard::finder::Finder;
+use crate::shard::index::run::BlockCache;
 use crate::shard::integrity::Progress;
+use crate::shard::keeper::Keeper;
 use crate::shard::log::writer::{LogOptions, LogWriter, SyncMethod};
 use crate::shard::pins::CorePins;
+#[cfg(any(test, feature = "testing"))]
+use crate::shard::recover::recount::recount;
 use crate::shard::recover::{RecoverError, Recovered, Recovery};
 use crate::shard::shared::Shared;
 use crate::shard::sizes::Sizes;
@@ -30,6 +36,9 @@ use crate::shard::volume::{Volume, VolumeError};
 
 /// The share of the byte budget that caches may have: one in so many.
 const CACHE_SHARE: u64 = 4;
+
+/// The share that artifacts may have which are in no run yet.
+const TABLES_SHARE: usize = 16;
 
 /// Why the driver could not start. The message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +77,25 @@ pub struct LocalOptions {
     pub sync_method: Option<SyncMethod>,
     /// What is done in the background.
     pub upkeep: UpkeepOptions,
+    /// Counts from scratch at the start what each segment holds, and refuses to start if the books say something else.
+    /// For tests: it reads the whole index.
+    #[cfg(any(test, feature = "testing"))]
+    pub recount: bool,
+}
+
+/// What was done for the index, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexWork {
+    /// Tables that became runs.
+    pub flushes: u64,
+    /// Merges of runs.
+    pub merges: u64,
+    /// Checkpoints of a core's shards.
+    pub checkpoints: u64,
+    /// Blocks of runs that were found in memory.
+    pub block_hits: u64,
+    /// Blocks of runs that were not.
+    pub block_misses: u64,
 }
 
 /// A data folder, open for the cores of this process.
@@ -77,6 +105,8 @@ pub struct LocalVolume {
     recovery: Recovery,
     sync_method: Option<SyncMethod>,
     upkeep: UpkeepOptions,
+    #[cfg(any(test, feature = "testing"))]
+    recount: bool,
 }
 
 impl LocalVolume {
@@ -116,10 +146,20 @@ impl LocalVolume {
     ) -> Result<Arc<Self>, OpenError> {
         let cores = cores.max(1);
         let volume = Arc::new(Volume::open_on(folder, path)?);
-        let shared = Arc::new(Shared::new(volume, cores, options.sizes));
+        let blocks = BlockCache::new(budget.clone(), budget.total() / CACHE_SHARE);
+        let shared =
+            Arc::new(Shared::new(volume, cores, options.sizes, options.upkeep.sorted_runs, blocks));
         let recovery = Recovery::new(cores);
         let LocalOptions { sync_method, upkeep, .. } = options;
-        Ok(Arc::new(Self { shared, budget, recovery, sync_method, upkeep }))
+        Ok(Arc::new(Self {
+            shared,
+            budget,
+            recovery,
+            sync_method,
+            upkeep,
+            #[cfg(any(test, feature = "testing"))]
+            recount: options.recount,
+        }))
     }
 
     /// Artifacts, parts and places of the log that are known to be damaged.
@@ -144,6 +184,19 @@ impl LocalVolume {
     #[must_use]
     pub fn data_bytes(&self) -> (u64, u64) {
         self.shared.segments.data_bytes()
+    }
+
+    /// What was done for the index since the start.
+    #[must_use]
+    pub fn index_work(&self) -> IndexWork {
+        let (counters, blocks) = (&self.shared.checkpoints.counters, &self.shared.blocks);
+        IndexWork {
+            flushes: counters.flushes.load(Ordering::Relaxed),
+            merges: counters.merges.load(Ordering::Relaxed),
+            checkpoints: counters.checkpoints.load(Ordering::Relaxed),
+            block_hits: blocks.hits(),
+            block_misses: blocks.misses(),
+        }
     }
 
     /// Whether the last start found committed records that it could not read. What could be read is served, and
@@ -178,8 +231,21 @@ impl<D: Disk, C: Clock> Local<D, C> {
     ) -> Result<Self, OpenError> {
         let shared = Arc::clone(&volume.shared);
         let began = clock.now();
-        let Recovered { ends, segments, damaged } =
-            volume.recovery.run(&shared, core, &disk).await?;
+        let pins = CorePins::new(Arc::clone(&shared.epochs), core);
+        let finder = Rc::new(Finder::new(Arc::clone(&shared), disk.clone(), Rc::clone(&pins)));
+        let Recovered { ends, segments, replayed, damaged } =
+            volume.recovery.run(&shared, core, &disk, &finder).await?;
+        if replayed > shared.sizes.checkpoint_segments as usize {
+            shared.checkpoints.want(core);
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if core == 0
+            && volume.recount
+            && !damaged
+            && let Some(difference) = recount(&shared, &disk, &finder).await
+        {
+            return Err(OpenError::Recovery(difference));
+        }
         if core == 0 {
             let ms = clock.now().since(began) / 1_000_000;
             tracing::info!(segments = segments.len(), ms, "recovered");
@@ -202,12 +268,25 @@ impl<D: Disk, C: Clock> Local<D, C> {
             _ => OpenError::Log(error),
         })?;
         runtime::spawn(log.background());
-        let committer = Committer::new(Arc::clone(&shared), core, clock.clone(), log);
+        let total = usize::try_from(volume.budget.total()).unwrap_or(usize::MAX);
+        let tables = shared.sizes.tables.min(total / TABLES_SHARE / shared.cores());
+        let (ours, disk_too) = (Arc::clone(&shared), disk.clone());
+        let keeper = Keeper::new(ours, core, disk_too, Rc::clone(&finder), tables);
+        let hands = (Rc::clone(&finder), Rc::clone(&keeper));
+        let committer = Committer::new(Arc::clone(&shared), core, clock.clone(), hands, log);
         let cache_bytes = volume.budget.total() / CACHE_SHARE / shared.cores() as u64;
         let this = Self(Rc::new(Core {
             core,
             pool: BufferPool::new(volume.budget.clone()),
-            pins: CorePins::new(Arc::clone(&shared.epochs), core),
+            pins,
+            finder,
+            keeper,
+            // As much again while they are being flushed. Where it is not to be had, they are used all the same.
+            _tables: volume
+                .upkeep
+                .sorted_runs
+                .then(|| volume.budget.try_reserve(2 * tables as u64))
+                .flatten(),
             logs: Files::new(disk.clone(), Access::Direct),
             segments: Files::new(disk.clone(), Access::Direct),
             cached_segments: Files::new(disk.clone(), Access::Cached),
@@ -241,7 +320,9 @@ impl<D: Disk, C: Clock> Local<D, C> {
         });
         let (core, weak) = (self.0.core, Rc::downgrade(&self.0));
         let clock = self.0.clock.clone();
-        runtime::spawn(housekeeping::run(weak, clock, core, segments, damaged));
+        runtime::spawn(housekeeping::run(weak.clone(), clock.clone(), core, segments, damaged));
+        runtime::spawn(checkpoint::run(weak.clone(), clock.clone()));
+        runtime::spawn(checkpoint::run_merges(weak, clock));
     }
 
     /// What one core does for all.
@@ -255,9 +336,13 @@ impl<D: Disk, C: Clock> Local<D, C> {
     /// operation is in progress on any; later writes are refused.
     pub async fn shutdown(&self) {
         self.0.stopping.set(true);
+        self.0.keeper.stop();
         self.0.shared.mailboxes[self.0.core].close();
         // The commit loop has the turn until it ends.
         let _stopped = self.0.running.wait().await;
         self.0.data.close().await;
+        if !self.0.shared.is_abandoned() {
+            self.0.keeper.finish().await;
+        }
     }
 }

@@ -6,6 +6,7 @@ mod formats;
 mod full;
 mod integrity;
 mod reclaim;
+mod runs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +37,9 @@ const SMALL: Sizes = Sizes {
     inline_max: 1 << 10,
     extent_max: 12 << 10,
     mailbox: 64,
+    tables: 1 << 20,
+    table_min: 0,
+    ..Sizes::STANDARD
 };
 
 fn ctx() -> Context {

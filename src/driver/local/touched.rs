@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use quick_cache::unsync::Cache;
 
-use super::files::Access;
+use crate::shard::files::Access;
 
 /// Extents that are remembered on a core.
 const EXTENTS_MAX: usize = 32 << 10;

@@ -65,8 +65,10 @@ impl Folder for SimDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
         world.step();
-        world.state.find(text(path))?;
+        let index = world.state.find(text(path))?;
+        let length = world.state.file(index).now.length;
         world.state.change_name(NameChange::Remove(text(path).into()));
+        world.shrink(length);
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! Brings a durable batch into the index, and takes out what it replaced.
 
 use super::batch::{Aftermath, Batch};
+use super::resolve::Older;
 use crate::model::UploadId;
 use crate::shard::index::key::{self, Keyspace};
+use crate::shard::index::run::Version;
 use crate::shard::index::value::{Artifact, Content, Location};
 use crate::shard::index::{Entry, ShardMap};
 use crate::shard::log::Place;
@@ -29,9 +31,10 @@ pub(super) fn publish(batch: &Batch<'_>, places: &[Place]) {
 }
 
 /// Takes out of the index what the batch replaced, removed or ended, and gives its space back.
-pub(super) fn clean_up(shared: &Shared, batch: Batch<'_>) {
+pub(super) fn clean_up(shared: &Shared, mut batch: Batch<'_>) {
     for (record, pending) in batch.records.iter().zip(&batch.pending) {
-        shared.index.shard(record.shard).prune(&pending.stem, record.sequence, |old, entry| {
+        let map = shared.index.shard(record.shard);
+        let freed = |old, entry: &Entry| {
             if pending.relocated {
                 shared.segments.release_record(entry.place);
                 for (location, size) in &pending.moved {
@@ -40,7 +43,16 @@ pub(super) fn clean_up(shared: &Shared, batch: Batch<'_>) {
             } else {
                 release(&shared.segments, record.shard, &pending.stem, old, entry);
             }
-        });
+        };
+        map.prune(&pending.stem, record.sequence, freed);
+        // The first record of a stem hides what lies under the active table.
+        if let Some(Older { sequence, entry }) = batch.resolved.take(record.shard, &pending.stem) {
+            let (stem, Entry { place, value }) = (&pending.stem, &entry);
+            let version = Version { stem, sequence, place: *place, value };
+            // A malformed value was not counted where it lies either.
+            let _ = map.view().active.shadowed().add(record.shard, &version);
+            freed(sequence, &entry);
+        }
     }
     for aftermath in batch.aftermath {
         match aftermath {
@@ -78,7 +90,7 @@ fn drop_all(shared: &Shared, shard: u8, prefix: &[u8]) {
 fn remove_all(map: &ShardMap, prefix: &[u8], mut removed: impl FnMut(&[u8], u64, &Entry)) {
     let mut cursor = map.scan(prefix.into(), &[]);
     while let Some(found) = cursor.next() {
-        if found.remove() {
+        if map.remove(&found) {
             removed(found.stem(), found.sequence(), found.entry());
         }
     }

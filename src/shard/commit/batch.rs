@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::request::{Answer, BodyContent, Expiry, NewBody, NewPut, Relocation, Request, Subject};
+use super::resolve::{self, Resolved};
 use crate::model::{ContainerName, ETag, PartInfo, UploadId, WriteCondition, WriteReceipt};
 use crate::shard::error::ShardError;
 use crate::shard::extent::block_crc;
@@ -51,12 +52,14 @@ pub(super) struct Batch<'a> {
     overlay: HashMap<KeyBytes, usize>,
     /// The last sequence given out in each shard that the batch touches.
     pub(super) sequences: HashMap<u8, u64>,
+    /// What lies under the active tables.
+    pub(super) resolved: Resolved,
 }
 
 type Decided = Result<Answer, ShardError>;
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(shared: &'a Shared, now_ms: i64) -> Self {
+    pub(super) fn new(shared: &'a Shared, now_ms: i64, resolved: Resolved) -> Self {
         Self {
             shared,
             now_ms,
@@ -65,17 +68,23 @@ impl<'a> Batch<'a> {
             aftermath: Vec::new(),
             overlay: HashMap::new(),
             sequences: HashMap::new(),
+            resolved,
         }
     }
 
     /// Decides one request.
     ///
     /// # Errors
-    /// [`Later`] if it can only be decided once this batch is durable.
+    /// [`Later`] if it can only be decided once this batch is durable, or once more was looked up.
     pub(super) fn decide(&mut self, shard: u8, request: &Request) -> Result<Decided, Later> {
+        if let Err(error) = self.is_resolved(shard, request)? {
+            return Ok(Err(error));
+        }
         Ok(match request {
             Request::CreateContainer(subject) => self.create_container(shard, subject),
-            Request::DeleteContainer(subject) => self.delete_container(shard, subject),
+            Request::DeleteContainer(subject) => {
+                return self.delete_container(shard, subject);
+            }
             Request::Put(subject, put) => self.put(shard, subject, put),
             Request::Delete(subject, deletions) => self.delete(shard, subject, deletions),
             Request::CreateUpload(subject, upload) => self.create_upload(shard, subject, upload),
@@ -86,8 +95,27 @@ impl<'a> Batch<'a> {
             Request::Abort(subject, key, upload) => self.abort(shard, subject, key, *upload),
             Request::Relocate(relocation) => Ok(self.relocate(shard, relocation)),
             Request::Expire(expiry) => Ok(self.expire(shard, expiry)),
-            Request::Retire(_) => Ok(Answer::Done),
+            Request::Retire(_) | Request::Freeze(_) => Ok(Answer::Done),
         })
+    }
+
+    /// Whether all is known that a request is decided by; the error is what kept it from being looked up.
+    fn is_resolved(&self, shard: u8, request: &Request) -> Result<Result<(), ShardError>, Later> {
+        let map = self.shared.index.shard(shard);
+        if map.is_flat() {
+            return Ok(Ok(()));
+        }
+        let container = |subject: &Subject| self.container(shard, subject).ok();
+        let (mut later, mut known) = (false, Ok(()));
+        resolve::artifacts(request, container, |stem| match self.resolved.of(shard, &stem) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => known = Err(error),
+            None => {
+                let pending = self.pending(shard, &stem).is_some();
+                later |= !pending && resolve::needs_look(map, &stem);
+            }
+        });
+        if later { Err(Later) } else { Ok(known) }
     }
 
     fn create_container(&mut self, shard: u8, subject: &Subject) -> Decided {
@@ -102,14 +130,25 @@ impl<'a> Batch<'a> {
         Ok(Answer::Done)
     }
 
-    fn delete_container(&mut self, shard: u8, subject: &Subject) -> Decided {
-        let container = self.container(shard, subject)?;
-        if !self.is_empty(shard, container) {
-            return Err(ShardError::ContainerNotEmpty);
+    fn delete_container(&mut self, shard: u8, subject: &Subject) -> Result<Decided, Later> {
+        let container = match self.container(shard, subject) {
+            Ok(container) => container,
+            Err(error) => return Ok(Err(error)),
+        };
+        // Whether it is empty was looked up without what is pending.
+        if self.has_pending(shard, &key::within(Keyspace::Artifact, container)) {
+            return Err(Later);
+        }
+        let is_new = container > self.shared.index.shard(shard).published();
+        let is_empty = self.resolved.is_empty(shard, container);
+        match is_empty.or(is_new.then_some(Ok(true))).ok_or(Later)? {
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(ShardError::ContainerNotEmpty)),
+            Err(error) => return Ok(Err(error)),
         }
         self.remove(shard, key::container(subject.tenant, &subject.container));
         self.aftermath.push(Aftermath::DropContainer { shard, container });
-        Ok(Answer::Done)
+        Ok(Ok(Answer::Done))
     }
 
     fn put(&mut self, shard: u8, subject: &Subject, put: &NewPut) -> Decided {
@@ -259,24 +298,6 @@ impl<'a> Batch<'a> {
         self.look(shard, &stem, |_, _, _| ()).ok_or(ShardError::NoSuchUpload)
     }
 
-    /// Whether no artifact of the container is current or pending.
-    fn is_empty(&self, shard: u8, container: u64) -> bool {
-        let prefix = key::within(Keyspace::Artifact, container);
-        let pending = self.overlay.iter().any(|(stem, at)| {
-            stem[0] == shard && stem[1..].starts_with(&prefix) && self.is_set(*at)
-        });
-        if pending {
-            return false;
-        }
-        let mut cursor = self.shared.index.shard(shard).scan(prefix, &[]);
-        while let Some(found) = cursor.next() {
-            if !self.overlay.contains_key(&in_shard(shard, found.stem())[..]) {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Whether a condition holds against what is current once the batch is durable, whose tag it returns.
     pub(super) fn check(
         &self,
@@ -317,7 +338,13 @@ impl<'a> Batch<'a> {
             });
         }
         let map = self.shared.index.shard(shard);
-        map.get(stem, |sequence, entry| read(sequence, entry.place, &entry.value))
+        if !key::is_artifact(stem) {
+            return map.get(stem, |sequence, entry| read(sequence, entry.place, &entry.value));
+        }
+        map.in_active(stem, &read).unwrap_or_else(|| {
+            let older = self.resolved.older(shard, stem)?;
+            Some(read(older.sequence, older.entry.place, &older.entry.value))
+        })
     }
 
     fn pending(&self, shard: u8, stem: &[u8]) -> Option<usize> {
@@ -415,7 +442,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn in_shard(shard: u8, stem: &[u8]) -> KeyBytes {
+pub(super) fn in_shard(shard: u8, stem: &[u8]) -> KeyBytes {
     let mut key = KeyBytes::with_capacity(1 + stem.len());
     key.push(shard);
     key.extend_from_slice(stem);

@@ -8,9 +8,12 @@ mod apply;
 mod batch;
 mod complete;
 mod request;
+mod resolve;
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use request::{
     Answer, BodyContent, Commit, Committed, Expiry, Moved, NewBody, NewCompletion, NewPart, NewPut,
@@ -19,6 +22,9 @@ pub(crate) use request::{
 
 use self::batch::{Batch, Later};
 use super::error::ShardError;
+use super::finder::Finder;
+use super::freeze::{FrozenShards, freeze};
+use super::keeper::Keeper;
 use super::log::writer::{BATCH_RECORDS_MAX, LogError, LogWriter, Urgency};
 use super::log::{Appended, NewRecord};
 use super::planted::{self, Bug};
@@ -30,20 +36,37 @@ pub(crate) struct Committer<D: Disk, C: Clock> {
     shared: Arc<Shared>,
     core: usize,
     clock: C,
+    finder: Rc<Finder<D>>,
+    keeper: Rc<Keeper<D>>,
     log: LogWriter<D>,
     /// Taken from the mailbox, not yet decided.
     waiting: VecDeque<Commit>,
     /// Log segments to be recycled.
     retiring: Vec<u64>,
+    /// Bytes that were committed since somebody looked whether the tables are full.
+    since_look: usize,
+    /// The tables are full for the rest of this start: what adds is refused.
+    exhausted: bool,
 }
+
+/// How long commits wait for tables to be flushed, and how often they look.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+const FLUSH_LOOK: Duration = Duration::from_millis(2);
 
 /// A decided request, to be answered once the batch is durable.
 type Outcome = (Commit, Result<Answer, ShardError>);
 
 impl<D: Disk, C: Clock> Committer<D, C> {
-    pub(crate) fn new(shared: Arc<Shared>, core: usize, clock: C, log: LogWriter<D>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        core: usize,
+        clock: C,
+        (finder, keeper): (Rc<Finder<D>>, Rc<Keeper<D>>),
+        log: LogWriter<D>,
+    ) -> Self {
         let (waiting, retiring) = (VecDeque::new(), Vec::new());
-        Self { shared, core, clock, log, waiting, retiring }
+        let (since_look, exhausted) = (0, false);
+        Self { shared, core, clock, finder, keeper, log, waiting, retiring, since_look, exhausted }
     }
 
     /// Runs until the mailbox is closed and empty, then seals the log.
@@ -54,10 +77,10 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             if self.waiting.is_empty() && !mailbox.ready().await {
                 break;
             }
-            while self.waiting.len() < BATCH_RECORDS_MAX
-                && let Some(commit) = mailbox.try_receive()
-            {
-                self.waiting.push_back(commit);
+            self.receive();
+            self.wait_for_flush().await;
+            if self.waiting.is_empty() {
+                continue;
             }
             self.commit_batch().await;
             self.retire_segments().await;
@@ -67,13 +90,56 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         }
         if let Err(error) = self.log.seal().await {
             tracing::error!(core = self.core, %error, "the log could not be sealed");
+        } else {
+            self.keeper.set_sealed();
+        }
+    }
+
+    /// Takes up what waits in the mailbox. No batch is under way, so shards are frozen at once.
+    fn receive(&mut self) {
+        while self.waiting.len() < BATCH_RECORDS_MAX
+            && let Some(commit) = self.shared.mailboxes[self.core].try_receive()
+        {
+            let Request::Freeze(shards) = &commit.request else {
+                self.waiting.push_back(commit);
+                continue;
+            };
+            let least = self.keeper.least();
+            let frozen = shards.iter().map(|&shard| freeze(&self.shared, shard, least));
+            let frozen = FrozenShards { position: self.log.position(), shards: frozen.collect() };
+            let answer = Answer::Frozen(Box::new(frozen));
+            let _ = commit.answer.send(Ok(Committed { batch: 0, answer }));
+        }
+    }
+
+    /// Waits while the tables are full, for some time.
+    async fn wait_for_flush(&mut self) {
+        if self.since_look < self.shared.sizes.tables / 64 {
+            return;
+        }
+        self.since_look = 0;
+        if self.keeper.is_filling() {
+            self.shared.checkpoints.want(self.core);
+        }
+        self.exhausted = self.keeper.is_exhausted();
+        let began = self.clock.now();
+        let patience = u64::try_from(FLUSH_PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        while self.keeper.is_full()
+            && !self.shared.checkpoints.is_given_up()
+            && self.clock.now().since(began) < patience
+        {
+            self.clock.sleep(FLUSH_LOOK).await;
+            self.receive();
         }
     }
 
     /// Decides and commits as many of those that wait as fit one frame.
     async fn commit_batch(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut batch = Batch::new(&shared, self.clock.wall_ms());
+        // What is found under the tables is used until the batch is in the index.
+        let _pin = self.finder.pins().pin();
+        let resolved = resolve::resolve(&shared, &self.finder, self.waiting.iter()).await;
+        let mut batch = Batch::new(&shared, self.clock.wall_ms(), resolved);
         let mut outcomes = Vec::with_capacity(self.waiting.len());
         let (mut records, mut bytes) = (0, 0);
         while let Some(commit) = self.waiting.pop_front() {
@@ -85,6 +151,10 @@ impl<D: Disk, C: Clock> Committer<D, C> {
                 break;
             }
             (records, bytes) = (records + more_records, bytes + more_bytes);
+            if self.exhausted && commit.request.urgency() == Urgency::Normal {
+                outcomes.push((commit, Err(ShardError::Overloaded)));
+                continue;
+            }
             match batch.decide(commit.shard, &commit.request) {
                 Ok(decided) => {
                     if let Request::Retire(segment) = commit.request {
@@ -114,9 +184,12 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         match self.append(&batch.records, urgency).await {
             Ok(appended) => {
                 self.shared.set_write_state(WriteState::Open);
+                let position = self.log.position();
+                self.keeper.set_position(position);
                 if let Some(place) = appended.places.last() {
-                    self.shared.writing_log(self.core, place.segment);
+                    self.shared.writing_log(self.core, place.segment, position);
                 }
+                self.since_look += bytes;
                 if early.is_none() {
                     apply::publish(&batch, &appended.places);
                 }

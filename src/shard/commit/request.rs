@@ -8,6 +8,7 @@ use crate::model::{
     Metadata, PartInfo, TenantId, UploadId, WriteCondition, WriteReceipt,
 };
 use crate::shard::error::ShardError;
+use crate::shard::freeze::FrozenShards;
 use crate::shard::index::key::KeyBytes;
 use crate::shard::index::value::Location;
 use crate::shard::log::writer::Urgency;
@@ -45,6 +46,8 @@ pub(crate) enum Request {
     Expire(Box<Expiry>),
     /// Not a commit: recycles a log segment of which nothing is live.
     Retire(u64),
+    /// Not a commit: hands over what a checkpoint of these shards consists of, each as it is between two batches.
+    Freeze(Vec<u8>),
 }
 
 /// An artifact to be.
@@ -158,6 +161,7 @@ pub(crate) enum Answer {
     },
     Deleted(Vec<Result<(), ShardError>>),
     Part(PartInfo),
+    Frozen(Box<FrozenShards>),
 }
 
 impl Request {
@@ -199,7 +203,7 @@ impl Request {
                 (1, RECORD + stem.len() + value.len() + body.len())
             }
             Self::Expire(expiry) => (1, RECORD + expiry.stem.len()),
-            Self::Retire(_) => (0, 0),
+            Self::Retire(_) | Self::Freeze(_) => (0, 0),
         }
     }
 }

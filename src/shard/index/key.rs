@@ -120,6 +120,11 @@ pub(crate) fn split(key: &[u8]) -> (&[u8], u64) {
     }
 }
 
+/// Whether a key or stem is that of an artifact.
+pub(crate) fn is_artifact(key: &[u8]) -> bool {
+    key.first() == Some(&(Keyspace::Artifact as u8))
+}
+
 /// The container id in a stem of any keyspace but the containers' own.
 pub(crate) fn container_of(stem: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*stem.get(1..)?.first_chunk()?))

@@ -1,8 +1,10 @@
 //! Listings: pages of artifacts, uploads, parts and containers, at a cost proportional to what is returned.
 
 use super::key::{self, AFTER_ALL, KeyBytes, Keyspace};
+use super::run::{Reader, RunError, RunFiles, Version};
 use super::scan::Visible;
 use super::value::{self, Artifact, Upload};
+use super::walk::Walk;
 use super::{Cursor, Index, ShardMap};
 use crate::model::{
     ContainerInfo, ContainerPage, ContainerQuery, ListEntry, ListPage, ListQuery, Metadata,
@@ -14,16 +16,24 @@ use crate::model::{
 #[error("a value of the index is malformed")]
 pub(crate) struct Malformed;
 
+/// Why artifacts could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
 /// What a walk over names meets next.
 enum Met<'a> {
     Entry(Visible<'a>),
     Prefix(String),
 }
 
-/// Walks over the names of a container's keyspace, rolling those up that share a delimiter after the prefix.
+/// Walks over the names of a container's uploads, rolling those up that share a delimiter after the prefix.
 struct Names<'a, 'q> {
     cursor: Cursor<'a>,
-    keyspace: Keyspace,
     container: u64,
     prefix: &'q str,
     delimiter: &'q str,
@@ -34,22 +44,23 @@ struct Names<'a, 'q> {
 impl<'a, 'q> Names<'a, 'q> {
     fn new(
         shard: &'a ShardMap,
-        keyspace: Keyspace,
         container: u64,
         (prefix, delimiter): (&'q str, &'q str),
         (after, from): (&'q str, KeyBytes),
     ) -> Self {
-        let mut beginning = key::within(keyspace, container);
+        let mut beginning = key::within(Keyspace::Upload, container);
         beginning.extend_from_slice(prefix.as_bytes());
         let cursor = shard.scan(beginning, &from);
-        Self { cursor, keyspace, container, prefix, delimiter, after }
+        Self { cursor, container, prefix, delimiter, after }
     }
 
     fn next(&mut self) -> Result<Option<Met<'a>>, Malformed> {
         while let Some(found) = self.cursor.next() {
             let name = key::name_of(found.stem()).ok_or(Malformed)?;
-            let Some(rolled) = self.rolled_up(name) else { return Ok(Some(Met::Entry(found))) };
-            let mut past = key::within(self.keyspace, self.container);
+            let Some(rolled) = rolled_up(name, self.prefix, self.delimiter) else {
+                return Ok(Some(Met::Entry(found)));
+            };
+            let mut past = key::within(Keyspace::Upload, self.container);
             past.extend_from_slice(rolled.as_bytes());
             past.push(AFTER_ALL);
             self.cursor.seek(&past);
@@ -59,15 +70,16 @@ impl<'a, 'q> Names<'a, 'q> {
         }
         Ok(None)
     }
+}
 
-    fn rolled_up<'n>(&self, name: &'n str) -> Option<&'n str> {
-        if self.delimiter.is_empty() {
-            return None;
-        }
-        let rest = name.get(self.prefix.len()..)?;
-        let at = memchr::memmem::find(rest.as_bytes(), self.delimiter.as_bytes())?;
-        name.get(..self.prefix.len() + at + self.delimiter.len())
+/// The beginning of a name up to the first delimiter after the prefix; `None` if there is none.
+fn rolled_up<'n>(name: &'n str, prefix: &str, delimiter: &str) -> Option<&'n str> {
+    if delimiter.is_empty() {
+        return None;
     }
+    let rest = name.get(prefix.len()..)?;
+    let at = memchr::memmem::find(rest.as_bytes(), delimiter.as_bytes())?;
+    name.get(..prefix.len() + at + delimiter.len())
 }
 
 /// Where to begin strictly after a name, whatever its versions and uploads.
@@ -80,36 +92,51 @@ fn past_name(keyspace: Keyspace, container: u64, name: &str) -> KeyBytes {
     from
 }
 
-/// Lists artifacts.
-pub(crate) fn artifacts(
+/// Lists artifacts. The caller has made a pin.
+pub(crate) async fn artifacts<F: RunFiles>(
     shard: &ShardMap,
     number: u8,
     container: u64,
     query: &ListQuery,
-) -> Result<ListPage, Malformed> {
+    reader: Reader<'_, F>,
+) -> Result<ListPage, ListError> {
     let after = query.after.as_deref().unwrap_or_default();
     let from = past_name(Keyspace::Artifact, container, after);
-    let rolling = (query.prefix.as_str(), query.delimiter.as_str());
-    let mut names = Names::new(shard, Keyspace::Artifact, container, rolling, (after, from));
+    let within = key::within(Keyspace::Artifact, container);
+    let mut beginning = within.clone();
+    beginning.extend_from_slice(query.prefix.as_bytes());
+    let view = shard.view();
+    let mut walk = Walk::new(shard, &view, beginning, &from);
     let mut page = ListPage::default();
     while query.limit > 0
-        && let Some(met) = names.next()?
+        && let Some(found) = walk.next(reader).await?
     {
-        if page.entries.len() == query.limit {
-            page.truncated = true;
-            break;
-        }
-        page.entries.push(match met {
-            Met::Prefix(prefix) => ListEntry::Prefix(prefix),
-            Met::Entry(found) => {
-                let name = key::name_of(found.stem()).ok_or(Malformed)?;
-                let entry = found.entry();
-                let artifact =
-                    Artifact::decode(number, found.sequence(), entry.place, &entry.value)
-                        .ok_or(Malformed)?;
-                ListEntry::Artifact(name.to_owned(), artifact.info(Metadata::default()))
+        let name = key::name_of(found.stem).ok_or(Malformed)?;
+        let rolled = rolled_up(name, &query.prefix, &query.delimiter);
+        if rolled.is_none_or(|rolled| rolled > after) {
+            if page.entries.len() == query.limit {
+                page.truncated = true;
+                break;
             }
-        });
+            page.entries.push(match rolled {
+                Some(prefix) => ListEntry::Prefix(prefix.to_owned()),
+                None => {
+                    let Version { sequence, place, value, .. } = found;
+                    let artifact =
+                        Artifact::decode(number, sequence, place, value).ok_or(Malformed)?;
+                    ListEntry::Artifact(name.to_owned(), artifact.info(Metadata::default()))
+                }
+            });
+        }
+        match rolled {
+            None => walk.step()?,
+            Some(rolled) => {
+                let mut past = within.clone();
+                past.extend_from_slice(rolled.as_bytes());
+                past.push(AFTER_ALL);
+                walk.seek(&past);
+            }
+        }
     }
     Ok(page)
 }
@@ -139,7 +166,7 @@ pub(crate) fn uploads<'a>(
         }
     };
     let rolling = (query.prefix.as_str(), query.delimiter.as_str());
-    let mut names = Names::new(shard, Keyspace::Upload, container, rolling, (after, from));
+    let mut names = Names::new(shard, container, rolling, (after, from));
     let mut met = Vec::new();
     while query.limit > 0
         && let Some(next) = names.next()?

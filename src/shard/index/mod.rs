@@ -6,22 +6,36 @@
 //! publishes with a release store, and only then removes what the new entries replaced, oldest first. A
 //! reader that misses looks at `published` again: if it moved, the entry may just have been replaced, and it
 //! retries, so a replacement is never taken for a miss.
+//!
+//! Containers, uploads and parts stay in memory. Artifacts sink: from the active table, which is written to, through a
+//! frozen one into sorted runs on disk. A [`View`] of these is swapped as one. A reader makes a pin, takes the published
+//! sequence, then the view, and looks from the newest to the oldest; what was frozen after it took the sequence may be
+//! newer than that, and then it looks again. A tombstone stays for as long as something below it may have its key.
 
+pub(crate) mod checkpoint;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod parts;
+pub(crate) mod run;
 mod scan;
+mod table;
 pub(crate) mod value;
+mod view;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
-use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_skiplist::SkipMap;
+use arc_swap::{ArcSwap, Guard};
 
-pub(crate) use scan::Cursor;
+pub(crate) use scan::{Cursor, Visible};
+use table::Met;
+pub(crate) use table::Table;
+pub(crate) use view::{MemTable, View};
+pub(crate) use walk::Walk;
 
 use crate::model::{ContainerName, TenantId};
 use crate::shard::log::Place;
@@ -58,11 +72,30 @@ impl Entry {
 /// A handle of an entry; the entry outlives its removal while the handle lives.
 pub(crate) type Handle<'a> = crossbeam_skiplist::map::Entry<'a, Box<[u8]>, Entry>;
 
-/// One virtual shard's map.
+/// One virtual shard's maps.
 #[derive(Debug, Default)]
 pub(crate) struct ShardMap {
-    map: SkipMap<Box<[u8]>, Entry>,
+    /// Containers, uploads and parts, which stay in memory.
+    resident: Table,
+    /// Artifacts.
+    view: ArcSwap<View>,
     published: AtomicU64,
+}
+
+/// What memory knows of an artifact.
+pub(crate) enum Looked<T> {
+    /// All there is to know.
+    Known(Option<T>),
+    /// It may be in a run.
+    Below(Below),
+}
+
+/// A look-up that goes on in the runs.
+#[derive(Debug)]
+pub(crate) struct Below {
+    pub(crate) view: Arc<View>,
+    /// What the look-up may see.
+    pub(crate) published: u64,
 }
 
 impl ShardMap {
@@ -78,7 +111,11 @@ impl ShardMap {
 
     /// Adds an entry under a whole key. For recovery, in which all cores insert.
     pub(crate) fn insert_version(&self, version: Box<[u8]>, entry: Entry) {
-        self.map.insert(version, entry);
+        if key::is_artifact(&version) {
+            self.view.load().active.table.insert(version, entry);
+        } else {
+            self.resident.insert(version, entry);
+        }
     }
 
     /// Makes all entries up to `sequence` visible. For the owner.
@@ -87,17 +124,15 @@ impl ShardMap {
         self.published.store(sequence, Ordering::Release);
     }
 
-    /// The current entry of a stem: its sequence and what `read` makes of it.
+    /// The current entry of a container, upload or part: what `read` makes of its sequence, place and value.
     pub(crate) fn get<T>(&self, stem: &[u8], read: impl Fn(u64, &Entry) -> T) -> Option<T> {
+        debug_assert!(!key::is_artifact(stem), "artifacts may lie in runs");
         let mut published = self.published();
         loop {
-            let upto = key::version(stem, published);
-            if let Some(found) = self.map.upper_bound(Bound::Included(&upto[..])) {
-                let (found_stem, sequence) = key::split(found.key());
-                if found_stem == stem {
-                    let entry = found.value();
-                    return (!entry.is_tombstone()).then(|| read(sequence, entry));
-                }
+            if let Met::Version(found) = self.resident.newest(stem, published) {
+                let entry = found.value();
+                let sequence = key::split(found.key()).1;
+                return (!entry.is_tombstone()).then(|| read(sequence, entry));
             }
             let now = self.published();
             if now == published {
@@ -107,45 +142,128 @@ impl ShardMap {
         }
     }
 
+    /// What memory knows of an artifact: what `read` makes of the sequence, place and value of its current entry. Whoever
+    /// goes on in the runs has made a pin before.
+    pub(crate) fn look<T>(&self, stem: &[u8], read: impl Fn(u64, Place, &[u8]) -> T) -> Looked<T> {
+        debug_assert!(key::is_artifact(stem), "nothing else lies in views");
+        'again: loop {
+            // First this, then the view: what is frozen or in a run there may be newer, and says so.
+            let published = self.published();
+            let view = self.view.load();
+            for table in view.tables() {
+                match table.newest(stem, published) {
+                    Met::Version(found) => {
+                        let (entry, sequence) = (found.value(), key::split(found.key()).1);
+                        let there = !entry.is_tombstone();
+                        return Looked::Known(
+                            there.then(|| read(sequence, entry.place, &entry.value)),
+                        );
+                    }
+                    // It may have replaced one that we could have seen, which is gone.
+                    Met::Newer if self.published() != published => continue 'again,
+                    Met::Newer | Met::Nothing => {}
+                }
+            }
+            if !view.runs_may_hold(stem) {
+                return Looked::Known(None);
+            }
+            return Looked::Below(Below { view: Guard::into_inner(view), published });
+        }
+    }
+
+    /// What the active table says of an artifact; `None` if it does not hold it. For the owner.
+    pub(crate) fn in_active<T>(
+        &self,
+        stem: &[u8],
+        read: impl Fn(u64, Place, &[u8]) -> T,
+    ) -> Option<Option<T>> {
+        let view = self.view.load();
+        let Met::Version(found) = view.active.table.newest(stem, self.published()) else {
+            return None;
+        };
+        let (entry, sequence) = (found.value(), key::split(found.key()).1);
+        Some((!entry.is_tombstone()).then(|| read(sequence, entry.place, &entry.value)))
+    }
+
+    /// Whether nothing lies under the active table.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.view.load().is_flat()
+    }
+
+    /// The tables and runs of artifacts. The caller has made a pin if it wants to read runs.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Forgets all versions of a stem that are in memory. For recovery.
+    pub(crate) fn forget_stem(&self, stem: &[u8]) {
+        if key::is_artifact(stem) {
+            self.view.load().active.table.forget_stem(stem);
+        } else {
+            self.resident.forget_stem(stem);
+        }
+    }
+
+    /// Forgets everything. For recovery.
+    pub(crate) fn reset(&self) {
+        self.resident.clear();
+        self.set_view(View::default());
+        self.published.store(0, Ordering::Release);
+    }
+
+    /// Puts another view in place. For the owner.
+    pub(crate) fn set_view(&self, view: View) {
+        self.view.store(Arc::new(view));
+    }
+
     /// The id of a container and what else its entry says.
     pub(crate) fn container(&self, tenant: TenantId, name: &ContainerName) -> Option<Container> {
         let stem = key::container(tenant, name);
         self.get(&stem, |_, entry| value::decode_container(&entry.value)).flatten()
     }
 
-    /// Walks over the visible entries whose keys begin with `prefix`, from `from` on.
+    /// Walks over the visible entries of containers, uploads or parts whose keys begin with `prefix`, from `from` on.
     pub(crate) fn scan(&self, prefix: KeyBytes, from: &[u8]) -> Cursor<'_> {
-        Cursor::new(self, prefix, from)
+        Cursor::new(&self.resident, &self.published, prefix, from)
+    }
+
+    /// Walks over the visible artifacts of a table of this shard, tombstones too.
+    pub(crate) fn scan_table<'a>(
+        &'a self,
+        table: &'a Table,
+        prefix: KeyBytes,
+        from: &[u8],
+    ) -> Cursor<'a> {
+        Cursor::new(table, &self.published, prefix, from)
     }
 
     /// Removes the versions of `stem` that are older than `newest`, the oldest first, and that one too if it is a
-    /// tombstone; calls `freed` with each that was not a tombstone. For the owner, after publishing `newest`.
-    pub(crate) fn prune(&self, stem: &[u8], newest: u64, mut freed: impl FnMut(u64, &Entry)) {
+    /// tombstone that hides nothing; calls `freed` with each that was not a tombstone. What lies under the active table
+    /// stays. For the owner, after publishing `newest`.
+    pub(crate) fn prune(&self, stem: &[u8], newest: u64, freed: impl FnMut(u64, &Entry)) {
         debug_assert!(newest <= self.published(), "what replaces them is visible");
-        let mut next = self.map.lower_bound(Bound::Included(stem));
-        while let Some(found) = next.take() {
-            let (found_stem, sequence) = key::split(found.key());
-            if found_stem != stem || sequence > newest {
-                break;
-            }
-            let entry = found.value();
-            if (sequence < newest || entry.is_tombstone())
-                && found.remove()
-                && !entry.is_tombstone()
-            {
-                freed(sequence, entry);
-            }
-            next = found.next();
+        if key::is_artifact(stem) {
+            let view = self.view.load();
+            view.active.table.prune(stem, newest, || view.may_lie_below(stem), freed);
+        } else {
+            self.resident.prune(stem, newest, || false, freed);
         }
     }
 
-    /// All entries, visible or not, in the order of their keys. For recovery and tests.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Handle<'_>> {
-        self.map.iter()
+    /// Takes an entry that a walk over containers, uploads or parts has met out; `false` if it was out already. For the
+    /// owner.
+    pub(crate) fn remove(&self, found: &Visible<'_>) -> bool {
+        self.resident.remove(found.handle())
     }
 
-    fn seek(&self, from: &[u8]) -> Option<Handle<'_>> {
-        self.map.lower_bound(Bound::Included(from))
+    /// Bytes of memory of its tables of artifacts.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.view.load().tables().map(Table::bytes).sum()
+    }
+
+    /// Containers, uploads and parts.
+    pub(crate) fn resident(&self) -> &Table {
+        &self.resident
     }
 }
 

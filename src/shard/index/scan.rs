@@ -3,14 +3,18 @@
 //! A walk is no snapshot: it shows each key as it was at some moment of the walk, so that no key that existed all
 //! the while is left out when it is replaced meanwhile.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use smallvec::SmallVec;
 
 use super::key::{self, KeyBytes};
-use super::{Entry, Handle, ShardMap};
+use super::table::Table;
+use super::{Entry, Handle};
 
-/// Walks over the visible entries of a shard whose keys have a prefix, one version of each stem.
+/// Walks over the visible entries of a table whose keys have a prefix, one version of each stem.
 pub(crate) struct Cursor<'a> {
-    shard: &'a ShardMap,
+    table: &'a Table,
+    published: &'a AtomicU64,
     prefix: KeyBytes,
     next: Option<Handle<'a>>,
 }
@@ -31,33 +35,45 @@ impl Visible<'_> {
         self.0.value()
     }
 
-    /// Takes this version out of the map; `false` if it was out already. For the shard's owner.
-    pub(crate) fn remove(&self) -> bool {
-        self.0.remove()
+    pub(super) fn handle(&self) -> &Handle<'_> {
+        &self.0
     }
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(shard: &'a ShardMap, prefix: KeyBytes, from: &[u8]) -> Self {
-        let next = shard.seek(from.max(&prefix[..]));
-        Self { shard, prefix, next }
+    pub(super) fn new(
+        table: &'a Table,
+        published: &'a AtomicU64,
+        prefix: KeyBytes,
+        from: &[u8],
+    ) -> Self {
+        let next = table.seek(from.max(&prefix[..]));
+        Self { table, published, prefix, next }
     }
 
     /// Goes on at the first key that is not less than `from`. Only forward.
     pub(crate) fn seek(&mut self, from: &[u8]) {
-        self.next = self.shard.seek(from);
+        self.next = self.table.seek(from);
     }
 
     /// The next visible entry.
     pub(crate) fn next(&mut self) -> Option<Visible<'a>> {
         loop {
+            let found = self.next_of_all()?;
+            if !found.entry().is_tombstone() {
+                return Some(found);
+            }
+        }
+    }
+
+    /// The next visible entry or tombstone.
+    pub(crate) fn next_of_all(&mut self) -> Option<Visible<'a>> {
+        loop {
             let first = self.next.take()?;
             if !first.key().starts_with(&self.prefix) {
                 return None;
             }
-            if let Some(found) = self.newest_visible(first)
-                && !found.0.value().is_tombstone()
-            {
+            if let Some(found) = self.newest_visible(first) {
                 return Some(found);
             }
         }
@@ -65,7 +81,7 @@ impl<'a> Cursor<'a> {
 
     /// The newest visible one of the versions that begin with `first`; leaves the cursor at the next stem.
     fn newest_visible(&mut self, first: Handle<'a>) -> Option<Visible<'a>> {
-        let published = self.shard.published();
+        let published = self.published.load(Ordering::Acquire);
         let mut pending = SmallVec::<[Handle<'a>; 2]>::new();
         let mut chosen: Option<Handle<'a>> = None;
         let mut version = first;
@@ -90,7 +106,7 @@ impl<'a> Cursor<'a> {
         // The version that was visible at first may have been replaced and removed before we came to it.
         chosen
             .or_else(|| {
-                let published = self.shard.published();
+                let published = self.published.load(Ordering::Acquire);
                 pending.into_iter().rev().find(|version| key::split(version.key()).1 <= published)
             })
             .map(Visible)

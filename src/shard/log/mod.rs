@@ -4,6 +4,7 @@
 //! [`SEGMENT_LENGTH`] bytes, less where the disk is small. A frame is one commit batch: atomic, durable when [`LogWriter::append`](writer) returns.
 //! Records are opaque here: what their `meta` and `body` mean is the index's business.
 
+mod admission;
 mod batch;
 pub mod format;
 mod probe;

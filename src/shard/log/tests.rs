@@ -541,7 +541,7 @@ fn a_full_disk_refuses_and_keeps_a_segment_for_deletes() {
             }
         }
         deletes += 1;
-        let moved = [record(normal + deletes, SMALL as usize / 16)];
+        let moved = [record(normal + deletes, 16_000)];
         writer.append_with(&moved, Urgency::Last).await.unwrap();
 
         bench.disk.set_free(None);

@@ -4,13 +4,13 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::admission::{Admission, Room};
 pub use super::batch::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogOptions, Urgency, encoded_length,
 };
 use super::batch::{FRAME_START, Shape, offset_u32, with_room};
 use super::format::{
-    self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, RECORD_ENTRY, SegmentHeader,
-    padded,
+    self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, RECORD_ENTRY, SegmentHeader,
 };
 use super::probe;
 pub use super::probe::SyncMethod;
@@ -49,15 +49,6 @@ struct Current<F> {
     /// What its footer will hold.
     keys: Vec<u8>,
 }
-
-enum Admission {
-    Fits,
-    NextSegment,
-    Full,
-}
-
-/// One part in so many of the last segment is kept for [`Urgency::Last`].
-const LAST_SHARE: u64 = 8;
 
 impl<D: Disk> LogWriter<D> {
     /// Creates this core's log of this start. Its first frame, which is durable on return, names the
@@ -202,6 +193,12 @@ impl<D: Disk> LogWriter<D> {
         self.current.segment
     }
 
+    /// The position in this log of the segment being written.
+    #[must_use]
+    pub fn position(&self) -> u32 {
+        self.current.position
+    }
+
     /// How appends become durable.
     #[must_use]
     pub fn sync_method(&self) -> SyncMethod {
@@ -264,21 +261,11 @@ impl<D: Disk> LogWriter<D> {
     }
 
     fn admit(&self, shape: Shape, urgency: Urgency) -> Admission {
-        let keys = self.current.keys.len() + KEYS_ENTRY + shape.table_length as usize;
-        // Frame, footer and trailer: a segment can always be sealed.
-        let needed = shape.frame_length() + padded(FRAME_HEADER + keys) + BLOCK;
-        let fits = self.current.end + needed as u64 <= self.segments.length;
         let (spares, starved) = self.segments.reserve();
-        // While the disk is full, one segment's worth is kept for those who make room.
-        let leaves_last = self.current.end + needed as u64 + self.segments.length / LAST_SHARE
-            <= self.segments.length;
-        match (fits, urgency) {
-            (true, Urgency::Reserve) if starved && spares == 0 && !leaves_last => Admission::Full,
-            (true, Urgency::Normal) if starved && spares == 0 => Admission::Full,
-            (false, Urgency::Normal) if starved && spares <= 1 => Admission::Full,
-            (true, _) => Admission::Fits,
-            (false, _) => Admission::NextSegment,
-        }
+        let Current { end, keys, .. } = &self.current;
+        let room =
+            Room { length: self.segments.length, end: *end, keys: keys.len(), spares, starved };
+        room.admit(shape, urgency)
     }
 
     async fn next_segment(&mut self, urgency: Urgency) -> Result<(), LogError> {

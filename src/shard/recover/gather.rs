@@ -23,13 +23,15 @@ pub(super) struct Gathered {
     pub(super) records_of: HashMap<u64, u64>,
     /// Records that could not be read.
     pub(super) malformed: u64,
+    /// Up to which sequence the checkpoint of each shard has all records.
+    known: Vec<u64>,
 }
 
 impl Gathered {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(known: Vec<u64>) -> Self {
         let runs = (0..SHARDS).map(|_| Vec::new()).collect();
         let (sequences, records_of) = (vec![0; SHARDS], HashMap::new());
-        Self { runs, records: 0, sequences, records_of, malformed: 0 }
+        Self { runs, records: 0, sequences, records_of, malformed: 0, known }
     }
 
     pub(super) fn add(&mut self, shared: &Shared, record: ReplayedRecord<'_>) {
@@ -46,6 +48,10 @@ impl Gathered {
             return;
         }
         *self.records_of.entry(record.place.segment).or_default() += 1;
+        // What a checkpoint knows may have been replaced or removed there, and hides nothing newer.
+        if record.sequence <= self.known[shard] {
+            return;
+        }
         let entry = Entry { place: record.place, value: value.into() };
         self.runs[shard].push((key::version_boxed(stem, record.sequence), entry));
         self.records += 1;
@@ -70,10 +76,7 @@ impl Gathered {
                 let stem = key::split(&version).0;
                 let replaced = run.peek().is_some_and(|(next, _)| key::split(next).0 == stem);
                 if by_log {
-                    let same = map.entries().filter(|before| key::split(before.key()).0 == stem);
-                    same.for_each(|before| {
-                        before.remove();
-                    });
+                    map.forget_stem(stem);
                 }
                 if !replaced {
                     map.insert_version(version, entry);

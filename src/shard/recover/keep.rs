@@ -3,43 +3,55 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::UploadId;
-use crate::shard::index::Handle;
+use crate::shard::index::checkpoint::Accounts;
 use crate::shard::index::key::{self, Keyspace};
-use crate::shard::index::value::{Artifact, Content, Location, PartList, decode_container};
+use crate::shard::index::run::Version;
+use crate::shard::index::value::decode_container;
+use crate::shard::index::{Handle, Table};
 use crate::shard::shared::Shared;
 
 /// What was kept.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Current records by log segment.
+    /// Current records of containers and uploads by log segment.
     pub(super) records: HashMap<u64, u64>,
-    /// Artifacts completed from parts, whose lists are to be read.
-    pub(super) composites: Vec<PartList>,
-    pub(super) own_files: Vec<u64>,
+    /// What artifacts and parts hold.
+    pub(super) accounts: Accounts,
     /// Values that cannot be read.
     pub(super) malformed: u64,
 }
 
-/// Cleans one shard up and publishes it. The keyspaces are met in the order in which they depend on each other.
+/// Cleans what is in memory of one shard up and publishes it. The keyspaces are met in the order in which they depend on
+/// each other.
 pub(super) fn keep_current(shared: &Shared, shard: u8, highest: u64, kept: &mut Kept) {
     let map = shared.index.shard(shard);
     map.publish(highest);
+    let view = map.view();
     let mut living = Living::default();
+    keep_newest(map.resident(), |entry| settle(shard, entry, false, &mut living, kept));
+    keep_newest(&view.active.table, |entry| {
+        let hides = view.runs_may_hold(key::split(entry.key()).0);
+        settle(shard, entry, hides, &mut living, kept)
+    });
+}
+
+/// Removes all versions but the newest ones that are to be kept.
+fn keep_newest(table: &Table, mut keep: impl FnMut(&Handle<'_>) -> bool) {
+    let mut settle = |entry: Handle<'_>, replaced: bool| {
+        if replaced || !keep(&entry) {
+            table.remove(&entry);
+        }
+    };
     let mut newest: Option<Handle<'_>> = None;
-    for entry in map.entries() {
+    for entry in table.entries() {
+        let stem = key::split(entry.key()).0;
+        let replaced = newest.as_ref().is_some_and(|before| key::split(before.key()).0 == stem);
         if let Some(before) = newest.replace(entry) {
-            let same = newest
-                .as_ref()
-                .is_some_and(|entry| key::split(entry.key()).0 == key::split(before.key()).0);
-            if same {
-                before.remove();
-            } else {
-                settle(shared, shard, &before, &mut living, kept);
-            }
+            settle(before, replaced);
         }
     }
     if let Some(last) = newest {
-        settle(shared, shard, &last, &mut living, kept);
+        settle(last, false);
     }
 }
 
@@ -74,26 +86,27 @@ impl Living {
     }
 }
 
-/// Keeps or removes the newest version of a key.
-fn settle(shared: &Shared, shard: u8, entry: &Handle<'_>, living: &mut Living, kept: &mut Kept) {
+/// Whether the newest version of a key is kept; counts it. A tombstone is if it may hide something.
+fn settle(
+    shard: u8,
+    entry: &Handle<'_>,
+    hides: bool,
+    living: &mut Living,
+    kept: &mut Kept,
+) -> bool {
     let (stem, sequence) = key::split(entry.key());
     let value = entry.value();
-    if value.is_tombstone() || !living.admit(stem, &value.value) {
-        entry.remove();
-        return;
+    if value.is_tombstone() {
+        return hides;
     }
-    *kept.records.entry(value.place.segment).or_default() += 1;
-    let has_bytes = stem[0] == Keyspace::Artifact as u8 || stem[0] == Keyspace::Part as u8;
-    if !has_bytes {
-        return;
+    if !living.admit(stem, &value.value) {
+        return false;
     }
-    let Some(artifact) = Artifact::decode(shard, sequence, value.place, &value.value) else {
-        kept.malformed += 1;
-        return;
-    };
-    match artifact.content {
-        Content::Composite(list) => kept.composites.push(list),
-        Content::Whole(Location::OwnFile { id }) => kept.own_files.push(id),
-        Content::Whole(location) => shared.segments.hold(location, artifact.size),
+    let has_bytes = key::is_artifact(stem) || stem[0] == Keyspace::Part as u8;
+    let version = Version { stem, sequence, place: value.place, value: &value.value };
+    if !has_bytes || kept.accounts.add(shard, &version).is_err() {
+        *kept.records.entry(value.place.segment).or_default() += 1;
+        kept.malformed += u64::from(has_bytes);
     }
+    true
 }

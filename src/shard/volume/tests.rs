@@ -81,6 +81,26 @@ fn a_start_cut_short_keeps_the_old_number_or_the_new() {
 }
 
 #[test]
+fn a_folder_of_an_older_format_becomes_one_of_this() {
+    let root = folder();
+    drop(Volume::open(root.path()).unwrap());
+    std::fs::remove_dir(root.path().join("index")).unwrap();
+    let mut copy = encode(Superblock { uuid: [1; 16], start: 9 });
+    copy[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    let crc = crc_fast::crc32_iscsi(&copy[..COPY_LENGTH - 4]);
+    copy[COPY_LENGTH - 4..].copy_from_slice(&crc.to_le_bytes());
+    for name in FILES {
+        let both = [copy, copy].concat();
+        SystemFolder.write_start_durably(&root.path().join(name), &both).unwrap();
+    }
+    let volume = Volume::open(root.path()).unwrap();
+    assert_eq!((volume.start(), volume.uuid()), (10, [1; 16]));
+    assert!(root.path().join("index").is_dir());
+    let new = SystemFolder.read_start(&root.path().join(FILES[0]), COPY_LENGTH).unwrap().unwrap();
+    assert_eq!(new[8..12], 2_u32.to_le_bytes(), "older servers refuse it");
+}
+
+#[test]
 fn a_newer_format_is_refused() {
     let root = folder();
     drop(Volume::open(root.path()).unwrap());

@@ -23,7 +23,7 @@ impl Bench {
     fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap(), disk: SimDisk::new() };
         for start in 0..2 {
-            let upkeep = UpkeepOptions { scrub: None, uploads_expire: None };
+            let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs: false };
             let volume = open_sized(bench.folder.path(), SMALL, upkeep);
             run(async {
                 let disk = bench.disk.clone();

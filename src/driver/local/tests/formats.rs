@@ -6,7 +6,8 @@ use crate::model::UploadEntry;
 use crate::shard::check;
 use crate::shard::volume::FORMAT_VERSION;
 
-const UPKEEP: UpkeepOptions = UpkeepOptions { scrub: None, uploads_expire: None };
+const UPKEEP: UpkeepOptions =
+    UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs: true };
 
 /// Name, length and seed of what was put, in order; the last of a name is current.
 const PUTS: [(&str, usize, u64); 9] = [

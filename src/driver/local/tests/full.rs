@@ -19,6 +19,7 @@ const SIZES: Sizes = Sizes {
     inline_max: 8 << 10,
     extent_max: 12 << 10,
     mailbox: 64,
+    ..Sizes::STANDARD
 };
 
 /// One core on the disk; all of it stops at the end as at a power cut.
@@ -27,7 +28,7 @@ fn live<T: 'static>(
     life: impl AsyncFnOnce(SimDriver, SimulatedClock) -> T + 'static,
 ) -> T {
     let simulation = Simulation::new(7, 1_000_000_000);
-    let upkeep = UpkeepOptions { scrub: None, uploads_expire: None };
+    let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs: false };
     let options = LocalOptions { sizes: SIZES, upkeep, ..LocalOptions::default() };
     let options = LocalOptions { sync_method: Some(SyncMethod::WriteThenSync), ..options };
     let volume =

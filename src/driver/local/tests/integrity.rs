@@ -26,7 +26,7 @@ fn damaged(found: &[Finding]) -> Vec<String> {
 }
 
 /// Turns a byte over in a file.
-fn damage(path: &Path, offset: u64) {
+pub(super) fn damage(path: &Path, offset: u64) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
@@ -216,4 +216,28 @@ fn uploads_that_were_given_up_expire_where_that_is_set() {
         assert!(matches!(gone, Err(DriverError::NoSuchUpload)));
         crash(&driver).await;
     });
+}
+
+#[test]
+fn damage_of_the_index_is_told_apart() {
+    for (kind, offset) in [("run", 20), ("checkpoint", 40), ("mark", 40)] {
+        let folder = tempfile::tempdir().unwrap();
+        super::runs::fill(folder.path());
+        let (summary, found) = checked(folder.path(), false);
+        assert_eq!(
+            (summary.damaged, summary.derived, summary.unreferenced),
+            (0, 0, 0),
+            "{found:?}"
+        );
+        assert!(summary.runs > 0 && summary.checkpoints > 0);
+        let victim = file_of(folder.path(), "index", kind);
+        damage(&victim, offset);
+        let (summary, found) = checked(folder.path(), false);
+        assert_eq!((summary.damaged, summary.derived), (0, 1), "{kind}: {found:?}");
+        rustix::fs::unlink(&victim).unwrap();
+        let (summary, found) = checked(folder.path(), false);
+        // A mark that is not there is only a start that takes longer.
+        let expected = u64::from(kind != "mark");
+        assert_eq!((summary.damaged, summary.derived), (0, expected), "{kind}: {found:?}");
+    }
 }

@@ -12,7 +12,7 @@ const OPEN_MAX: usize = 256;
 
 /// How the bytes of a file are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Past the page cache.
     Direct,
     /// Through the page cache, which keeps what was read.
@@ -20,19 +20,19 @@ pub(super) enum Access {
 }
 
 /// Keeps segments open while they are in use.
-pub(super) struct Files<D: Disk> {
+pub(crate) struct Files<D: Disk> {
     disk: D,
     access: Access,
     open: RefCell<HashMap<u64, D::File>>,
 }
 
 impl<D: Disk> Files<D> {
-    pub(super) fn new(disk: D, access: Access) -> Self {
+    pub(crate) fn new(disk: D, access: Access) -> Self {
         Self { disk, access, open: RefCell::default() }
     }
 
     /// The segment's file, opened if need be. The caller has pinned what it read in the index.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         id: u64,
         path: impl FnOnce() -> std::path::PathBuf,
@@ -58,13 +58,13 @@ impl<D: Disk> Files<D> {
     }
 
     /// Closes those that are of no use any more, so that their space is freed.
-    pub(super) fn close_if(&self, gone: impl Fn(u64) -> bool) {
+    pub(crate) fn close_if(&self, gone: impl Fn(u64) -> bool) {
         self.open.borrow_mut().retain(|id, _| !gone(*id));
     }
 }
 
 /// Opens a file for reading.
-pub(super) async fn open<D: Disk>(disk: &D, path: &Path, access: Access) -> io::Result<D::File> {
+pub(crate) async fn open<D: Disk>(disk: &D, path: &Path, access: Access) -> io::Result<D::File> {
     let direct = access == Access::Direct;
     disk.open(path, OpenOptions { direct, ..OpenOptions::default() }).await
 }

@@ -1,0 +1,162 @@
+//! One walk over several sorted sources.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use smallvec::SmallVec;
+
+use super::block::Block;
+use super::{BlockCache, Reader, Run, RunError, RunFiles, Version};
+
+/// A block that must be read before a source is ready.
+#[derive(Clone, Debug)]
+pub(crate) struct Needed {
+    pub(super) run: Arc<Run>,
+    pub(super) number: u32,
+    pub(super) keep: bool,
+}
+
+/// Versions in the order of their stems, at most one of each.
+///
+/// After [`Source::seek`] and [`Source::next`] it must be made ready before it is looked at. What lies in memory is
+/// ready always, and need not implement the first three.
+pub(crate) trait Source {
+    /// Whether [`Source::peek`] may be called. Never waits.
+    ///
+    /// # Errors
+    /// [`RunError::Damaged`].
+    fn try_ready(&mut self, _cache: &BlockCache) -> Result<bool, RunError> {
+        Ok(true)
+    }
+
+    /// The block without which it is not ready.
+    fn needed(&self) -> Option<Needed> {
+        None
+    }
+
+    /// Gives it the block that it needs.
+    fn supply(&mut self, _number: u32, _block: Arc<Block>) {}
+
+    /// Goes to the first stem that is not less than `from`.
+    fn seek(&mut self, from: &[u8]);
+
+    /// Where it is; `None` at its end. It must be ready.
+    fn peek(&self) -> Option<Version<'_>>;
+
+    /// Steps over where it is.
+    ///
+    /// # Errors
+    /// [`RunError::Damaged`].
+    fn next(&mut self) -> Result<(), RunError>;
+}
+
+/// Walks over the stems of several sources, and shows of each stem the version of the newest source that has it,
+/// tombstones too. Use: make it ready, look, step, and again.
+#[derive(Debug)]
+pub(crate) struct Merge<S> {
+    /// The newest first.
+    sources: SmallVec<[S; 4]>,
+    /// Sources that are on a version, by stem and then by age, the newest first.
+    order: SmallVec<[usize; 8]>,
+    /// Sources that have moved.
+    moved: SmallVec<[usize; 8]>,
+}
+
+impl<S: Source> Merge<S> {
+    /// Of sources given newest first, where they are.
+    pub(crate) fn new(sources: impl IntoIterator<Item = S>) -> Self {
+        let sources: SmallVec<[S; 4]> = sources.into_iter().collect();
+        let moved = (0..sources.len()).collect();
+        Self { sources, order: SmallVec::new(), moved }
+    }
+
+    /// Whether [`Merge::peek`] may be called. Never waits.
+    ///
+    /// # Errors
+    /// [`RunError::Damaged`].
+    pub(crate) fn try_ready(&mut self, cache: &BlockCache) -> Result<bool, RunError> {
+        let mut at = 0;
+        while let Some(&source) = self.moved.get(at) {
+            if self.sources[source].try_ready(cache)? {
+                self.moved.swap_remove(at);
+                self.settle(source);
+            } else {
+                at += 1;
+            }
+        }
+        Ok(self.moved.is_empty())
+    }
+
+    /// Makes it ready; waits only for blocks that are not cached.
+    ///
+    /// # Cancel safety
+    /// It may be called again.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub(crate) async fn ready<F: RunFiles>(
+        &mut self,
+        reader: Reader<'_, F>,
+    ) -> Result<(), RunError> {
+        while !self.try_ready(reader.cache)? {
+            let sources = &self.sources;
+            let waiting = self.moved.iter().filter_map(|&at| Some((at, sources[at].needed()?)));
+            let loads = waiting.map(async |(at, Needed { run, number, keep })| {
+                Ok::<_, RunError>((at, number, run.load(reader, number, keep).await?))
+            });
+            for (at, number, block) in try_join_all(loads).await? {
+                self.sources[at].supply(number, block);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the first stem that is not less than `from`.
+    pub(crate) fn seek(&mut self, from: &[u8]) {
+        self.order.clear();
+        self.moved = (0..self.sources.len()).collect();
+        for source in &mut self.sources {
+            source.seek(from);
+        }
+    }
+
+    /// The least stem, in its newest version; `None` at the end of all. It must be ready.
+    pub(crate) fn peek(&self) -> Option<Version<'_>> {
+        debug_assert!(self.moved.is_empty(), "it is ready");
+        self.order.first().and_then(|&at| self.sources[at].peek())
+    }
+
+    /// Steps over where it is, in all sources.
+    ///
+    /// # Errors
+    /// [`RunError::Damaged`].
+    pub(crate) fn next(&mut self) -> Result<(), RunError> {
+        let same = match self.peek() {
+            None => return Ok(()),
+            Some(here) => {
+                let is_same = |&&at: &&usize| {
+                    self.sources[at].peek().is_some_and(|there| there.stem == here.stem)
+                };
+                1 + self.order[1..].iter().take_while(is_same).count()
+            }
+        };
+        for at in self.order.drain(..same) {
+            self.sources[at].next()?;
+            self.moved.push(at);
+        }
+        Ok(())
+    }
+
+    /// Puts a source that is ready to where it belongs in the order.
+    fn settle(&mut self, at: usize) {
+        let Some(here) = self.sources[at].peek() else { return };
+        let is_behind = |&other: &usize| {
+            self.sources[other].peek().is_some_and(|there| {
+                here.stem.cmp(there.stem).then(at.cmp(&other)) == Ordering::Less
+            })
+        };
+        let place = self.order.iter().position(is_behind).unwrap_or(self.order.len());
+        self.order.insert(place, at);
+    }
+}

@@ -1,0 +1,184 @@
+//! Tables become runs, and shards get checkpoints.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{KeepError, Keeper, remove};
+use crate::io::Disk;
+use crate::runtime;
+use crate::shard::freeze::FrozenShard;
+use crate::shard::index::checkpoint::{Accounts, CheckpointBuilder, Derived};
+use crate::shard::index::run::{Run, RunWriter, Version, directory, path as run_path};
+use crate::shard::index::{MemTable, View, key};
+
+/// Entries that are written before others have a turn.
+const ENTRIES: usize = 64;
+
+/// A table that became a run.
+struct Flushed {
+    /// `None` if nothing of it was left.
+    run: Option<Arc<Run>>,
+    /// What its entries hold.
+    holdings: Accounts,
+}
+
+impl<D: Disk> Keeper<D> {
+    /// Flushes the tables of some shards and makes checkpoints of these. Those that were `stalled` get none: log segments
+    /// may have gone since they were frozen, which only a checkpoint of now makes up for.
+    pub(super) async fn flush(
+        &self,
+        frozen: &[FrozenShard],
+        stalled: bool,
+    ) -> Result<(), KeepError> {
+        let mut flushed = Vec::with_capacity(frozen.len());
+        for shard in frozen {
+            let written = match &shard.table {
+                Some(table) => self.write_run(shard.shard, table).await.map(Some),
+                None => Ok(None),
+            };
+            match written {
+                Ok(one) => flushed.push(one),
+                Err(error) => {
+                    // Nobody knows of them yet.
+                    for Flushed { run, .. } in flushed.into_iter().flatten() {
+                        if let Some(run) = run {
+                            self.give_up_run(run.id()).await;
+                        }
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let folder = directory(self.shared.volume.layout());
+        if flushed.iter().flatten().any(|one| one.run.is_some()) {
+            self.disk.sync_directory(&folder).await?;
+        }
+        let _turn = self.runs.wait().await;
+        let mut books = Vec::with_capacity(frozen.len());
+        for (shard, flushed) in frozen.iter().zip(&flushed) {
+            let view = self.shared.index.shard(shard.shard).view();
+            let new = flushed.as_ref().and_then(|flushed| flushed.run.as_ref());
+            let runs: Arc<[Arc<Run>]> = new.into_iter().chain(&*view.runs).cloned().collect();
+            let mut accounts = self.shared.checkpoints.book(shard.shard).accounts.clone();
+            if let (Some(flushed), Some(table)) = (flushed, &shard.table) {
+                accounts.add_all(&flushed.holdings);
+                accounts.subtract_all(&table.shadowed());
+            }
+            if !stalled {
+                self.write_checkpoint(shard, &runs, &accounts).await?;
+            }
+            books.push((runs, accounts));
+        }
+        if !stalled {
+            self.disk.sync_directory(&folder).await?;
+        }
+        for ((shard, flushed), (runs, accounts)) in frozen.iter().zip(&flushed).zip(books) {
+            let mut book = self.shared.checkpoints.book(shard.shard);
+            if !stalled {
+                book.sequence = shard.sequence;
+            }
+            book.accounts = accounts;
+            drop(book);
+            if flushed.is_some() {
+                let map = self.shared.index.shard(shard.shard);
+                runs.iter().for_each(|run| self.shared.checkpoints.add_run(run.id()));
+                let active = Arc::clone(&map.view().active);
+                map.set_view(View { active, frozen: None, runs });
+                self.shared.checkpoints.counters.flushes.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_run(&self, shard: u8, table: &MemTable) -> Result<Flushed, KeepError> {
+        let id = self.shared.volume.next_segment_id();
+        let path = run_path(self.shared.volume.layout(), id);
+        let stems = table.table.len() as u64;
+        let mut writer = RunWriter::create(&self.disk, &path, id, shard, stems).await?;
+        let filled = self.fill(shard, table, &mut writer).await;
+        let entries = writer.entries();
+        let run = match filled {
+            Ok(holdings) if entries > 0 => writer.finish().await.map(|run| (Some(run), holdings)),
+            Ok(holdings) => {
+                self.give_up_run(id).await;
+                Ok((None, holdings))
+            }
+            Err(error) => Err(error.into()),
+        };
+        match run {
+            Ok((run, holdings)) => Ok(Flushed { run: run.map(Arc::new), holdings }),
+            Err(error) => {
+                self.give_up_run(id).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        shard: u8,
+        table: &MemTable,
+        writer: &mut RunWriter<D::File>,
+    ) -> std::io::Result<Accounts> {
+        let mut holdings = Accounts::default();
+        // Where there is nothing below, a tombstone hides nothing.
+        let hides = !self.shared.index.shard(shard).view().runs.is_empty();
+        for (number, found) in table.table.entries().enumerate() {
+            let (stem, sequence) = key::split(found.key());
+            let entry = found.value();
+            let version = Version { stem, sequence, place: entry.place, value: &entry.value };
+            // A malformed value is not counted; recovery tells of it.
+            let _ = holdings.add(shard, &version);
+            if hides || !entry.is_tombstone() {
+                writer.push(stem, sequence, entry.place, &entry.value).await?;
+            }
+            if number % ENTRIES == ENTRIES - 1 {
+                runtime::yield_now().await;
+            }
+        }
+        Ok(holdings)
+    }
+
+    async fn write_checkpoint(
+        &self,
+        shard: &FrozenShard,
+        runs: &[Arc<Run>],
+        accounts: &Accounts,
+    ) -> Result<(), KeepError> {
+        let ids: Vec<u64> = runs.iter().map(|run| run.id()).collect();
+        let mut checkpoint = CheckpointBuilder::new(shard.shard, shard.sequence, &ids, accounts);
+        for (number, listed) in shard.listed.iter().enumerate() {
+            checkpoint.resident(&listed.version());
+            if number % ENTRIES == ENTRIES - 1 {
+                runtime::yield_now().await;
+            }
+        }
+        let layout = self.shared.volume.layout();
+        let written = checkpoint.write(&self.disk, layout).await;
+        self.note_written(Derived::Checkpoint(shard.shard), written).await
+    }
+
+    /// Notes that there is a checkpoint or mark now, unless there was no room for it.
+    pub(super) async fn note_written(
+        &self,
+        what: Derived,
+        written: std::io::Result<()>,
+    ) -> Result<(), KeepError> {
+        let written = written.map_err(KeepError::from);
+        if matches!(written, Err(KeepError::Full)) {
+            // It did not come to its name.
+            let path = what.path(self.shared.volume.layout()).with_added_extension("tmp");
+            let _ = remove(&self.disk, &path).await;
+        } else {
+            self.shared.checkpoints.set_any();
+        }
+        written
+    }
+
+    /// Removes a run that no checkpoint names.
+    pub(super) async fn give_up_run(&self, run: u64) {
+        let path = run_path(self.shared.volume.layout(), run);
+        // The next start removes what we cannot.
+        let _ = remove(&self.disk, &path).await;
+    }
+}

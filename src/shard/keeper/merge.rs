@@ -1,0 +1,184 @@
+//! Merges runs, so that a look-up meets few of them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{KeepError, Keeper};
+use crate::io::Disk;
+use crate::runtime;
+use crate::shard::index::View;
+use crate::shard::index::checkpoint::{Checkpoint, CheckpointBuilder, Derived};
+use crate::shard::index::run::{Merge, Run, RunCursor, RunWriter, directory, path as run_path};
+
+/// So many neighbours of a like size are merged.
+const LIKE: usize = 4;
+
+/// Of a like size are runs of which none is more than so many times as long as the shortest.
+const RATIO: u64 = 4;
+
+/// With more runs than this the newest half is merged, whatever the sizes.
+const RUNS_MAX: usize = 16;
+
+/// Versions that are merged before others have a turn.
+const VERSIONS: usize = 64;
+
+impl<D: Disk> Keeper<D> {
+    /// Merges some runs of one shard, if that pays; says whether it did.
+    pub(crate) async fn merge(&self) -> bool {
+        let checkpoints = &self.shared.checkpoints;
+        if checkpoints.is_given_up() || self.starved.get() {
+            return false;
+        }
+        let worth = self.shards().find_map(|shard| {
+            let runs = &self.shared.index.shard(shard).view().runs;
+            let lengths: Vec<u64> = runs.iter().map(|run| run.length()).collect();
+            Some((shard, runs[worth_merging(&lengths)?].to_vec()))
+        });
+        let Some((shard, runs)) = worth else { return false };
+        match self.merge_runs(shard, &runs).await {
+            Ok(()) => {
+                checkpoints.counters.merges.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            // What there is stays as it is.
+            Err(KeepError::Full) => self.starved.set(true),
+            Err(KeepError::Shard(_) | KeepError::Stopping) => {}
+            Err(KeepError::Run(error)) => checkpoints.note_damage(&error.to_string()),
+            Err(KeepError::Checkpoint(error)) => checkpoints.note_damage(&error.to_string()),
+            Err(KeepError::Io(error)) => checkpoints.give_up(&error.to_string()),
+        }
+        false
+    }
+
+    async fn merge_runs(&self, shard: u8, old: &[Arc<Run>]) -> Result<(), KeepError> {
+        // Nobody else replaces runs of this core's shards, so their files stay without a pin.
+        let map = self.shared.index.shard(shard);
+        let layout = self.shared.volume.layout();
+        let oldest = map.view().runs.last().map(|run| run.id());
+        let drops = oldest == old.last().map(|run| run.id());
+        let id = self.shared.volume.next_segment_id();
+        let stems = old.iter().map(|run| run.entries()).sum();
+        let path = run_path(layout, id);
+        let mut writer = RunWriter::create(&self.disk, &path, id, shard, stems).await?;
+        let filled = self.fill_merged(old, drops, &mut writer).await;
+        let new = match filled {
+            Ok(()) if writer.entries() > 0 => match writer.finish().await {
+                Ok(run) => Some(Arc::new(run)),
+                Err(error) => {
+                    self.give_up_run(id).await;
+                    return Err(error.into());
+                }
+            },
+            filled => {
+                self.give_up_run(id).await;
+                filled?;
+                None
+            }
+        };
+        let folder = directory(layout);
+        self.disk.sync_directory(&folder).await?;
+
+        let _turn = self.runs.wait().await;
+        let attempt = self.shared.checkpoints.attempt();
+        let _attempt = attempt.ok_or(KeepError::Stopping)?;
+        // A flush may have put another before them.
+        let view = map.view();
+        let first = old.first().map(|run| run.id());
+        let at = view.runs.iter().position(|run| Some(run.id()) == first).unwrap_or_default();
+        let (before, after) = (&view.runs[..at], &view.runs[at + old.len()..]);
+        let runs: Arc<[Arc<Run>]> = before.iter().chain(&new).chain(after).cloned().collect();
+        self.rewrite_checkpoint(shard, &view.runs, &runs).await?;
+        self.disk.sync_directory(&folder).await?;
+        if let Some(new) = &new {
+            self.shared.checkpoints.add_run(new.id());
+        }
+        let view = map.view();
+        map.set_view(View { active: Arc::clone(&view.active), frozen: view.frozen.clone(), runs });
+        let stamp = self.shared.epochs.stamp();
+        self.condemned.borrow_mut().extend(old.iter().map(|run| (stamp, run.id())));
+        Ok(())
+    }
+
+    async fn fill_merged(
+        &self,
+        runs: &[Arc<Run>],
+        drop_tombstones: bool,
+        writer: &mut RunWriter<D::File>,
+    ) -> Result<(), KeepError> {
+        let reader = self.finder.reader();
+        let mut merge = Merge::new(runs.iter().map(|run| RunCursor::new(Arc::clone(run), false)));
+        for number in 1_usize.. {
+            if !merge.try_ready(reader.cache)? {
+                if self.stopping.get() {
+                    return Err(KeepError::Stopping);
+                }
+                merge.ready(reader).await?;
+            }
+            let Some(version) = merge.peek() else { break };
+            if !(drop_tombstones && version.is_tombstone()) {
+                let (stem, value) = (version.stem, version.value);
+                writer.push(stem, version.sequence, version.place, value).await?;
+            }
+            merge.next()?;
+            if number % VERSIONS == 0 {
+                runtime::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the checkpoint of a shard again, with other runs that hold the same.
+    async fn rewrite_checkpoint(
+        &self,
+        shard: u8,
+        before: &[Arc<Run>],
+        after: &[Arc<Run>],
+    ) -> Result<(), KeepError> {
+        let layout = self.shared.volume.layout();
+        let ids_of = |runs: &[Arc<Run>]| runs.iter().map(|run| run.id()).collect::<Vec<_>>();
+        let old = Checkpoint::read(&self.disk, layout, shard).await?;
+        // One that a flush wrote before it failed names runs that nobody has; or all were given up for want of room.
+        let Some(old) = old.filter(|old| old.runs == ids_of(before)) else {
+            return Err(KeepError::Stopping);
+        };
+        let ids = ids_of(after);
+        let mut new = CheckpointBuilder::new(shard, old.sequence, &ids, &old.accounts);
+        old.resident().for_each(|version| new.resident(&version));
+        let written = new.write(&self.disk, layout).await;
+        self.note_written(Derived::Checkpoint(shard), written).await
+    }
+}
+
+/// Which of the runs, whose lengths are given newest first, are worth merging.
+fn worth_merging(lengths: &[u64]) -> Option<Range<usize>> {
+    for first in 0..lengths.len() {
+        let (mut least, mut most) = (u64::MAX, 0);
+        let like = lengths[first..].iter().take_while(|length| {
+            (least, most) = (least.min(**length), most.max(**length));
+            most <= least.saturating_mul(RATIO)
+        });
+        let count = like.count();
+        if count >= LIKE {
+            return Some(first..first + count);
+        }
+    }
+    (lengths.len() > RUNS_MAX).then_some(0..RUNS_MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worth_merging;
+
+    #[test]
+    fn neighbours_of_a_like_size_are_merged() {
+        assert_eq!(worth_merging(&[]), None);
+        assert_eq!(worth_merging(&[9, 9, 9]), None);
+        assert_eq!(worth_merging(&[9, 36, 9, 12, 100]), Some(0..4));
+        assert_eq!(worth_merging(&[9, 100, 90, 80, 70, 5000]), Some(1..5));
+        assert_eq!(worth_merging(&[1, 10, 100, 1000, 10_000]), None);
+        let uneven: Vec<u64> = (0..17).map(|number| 1 + number % 2 * 99).collect();
+        assert_eq!(worth_merging(&uneven), Some(0..8));
+        assert_eq!(worth_merging(&uneven[1..]), None);
+    }
+}
