@@ -1,5 +1,6 @@
 //! What crosses cores, in every order of steps that loom can think of: `scripts/loom`.
 
+mod index;
 mod mailbox;
 mod pins;
 
@@ -15,6 +16,11 @@ fn model(interruptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(interruptions);
     builder.check(run);
+}
+
+/// Starts a thread of a model that has room for deeper calls than loom's own have.
+fn spawn(run: impl FnOnce() + Send + 'static) -> loom::thread::JoinHandle<()> {
+    loom::thread::Builder::new().stack_size(1 << 16).spawn(run).expect("a model has few threads")
 }
 
 /// A clock that has stopped: nobody's patience ends.

@@ -6,22 +6,29 @@
 
 #[cfg(not(feature = "loom"))]
 pub(crate) use {
+    arc_swap::{ArcSwap, Guard},
     atomic_waker::AtomicWaker,
     crossbeam_queue::{ArrayQueue, SegQueue},
+    crossbeam_skiplist::{SkipMap, map::Entry as SkipEntry},
     std::sync::atomic::{AtomicBool, AtomicU64, fence},
 };
 
 #[cfg(feature = "loom")]
 pub(crate) use {
     loom::sync::atomic::{AtomicBool, AtomicU64, fence},
-    stand_ins::{ArrayQueue, AtomicWaker, SegQueue},
+    stand_in_map::{SkipEntry, SkipMap},
+    stand_ins::{ArcSwap, ArrayQueue, AtomicWaker, Guard, SegQueue},
 };
+
+#[cfg(feature = "loom")]
+mod stand_in_map;
 
 #[cfg(feature = "loom")]
 mod stand_ins {
     use std::collections::VecDeque;
     use std::fmt;
-    use std::sync::PoisonError;
+    use std::ops::Deref;
+    use std::sync::{Arc, PoisonError};
     use std::task::Waker;
 
     use loom::sync::Mutex;
@@ -48,6 +55,41 @@ mod stand_ins {
             if let Some(waker) = waker {
                 waker.wake();
             }
+        }
+    }
+
+    /// A pointer that is exchanged.
+    #[derive(Debug, Default)]
+    pub(crate) struct ArcSwap<T>(Mutex<Arc<T>>);
+
+    impl<T> ArcSwap<T> {
+        pub(crate) fn load(&self) -> Guard<Arc<T>> {
+            Guard(self.load_full())
+        }
+
+        pub(crate) fn load_full(&self) -> Arc<T> {
+            with(&self.0, |kept| Arc::clone(kept))
+        }
+
+        pub(crate) fn store(&self, next: Arc<T>) {
+            with(&self.0, |kept| *kept = next);
+        }
+    }
+
+    /// What was loaded.
+    pub(crate) struct Guard<T>(T);
+
+    impl<T> Guard<T> {
+        pub(crate) fn into_inner(guard: Self) -> T {
+            guard.0
+        }
+    }
+
+    impl<T> Deref for Guard<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
         }
     }
 

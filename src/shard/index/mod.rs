@@ -27,9 +27,7 @@ mod walk;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::{ArcSwap, Guard};
+use std::sync::atomic::Ordering;
 
 pub(crate) use scan::{Cursor, Visible};
 use table::Met;
@@ -39,6 +37,7 @@ pub(crate) use walk::Walk;
 
 use crate::model::{ContainerName, TenantId};
 use crate::shard::log::Place;
+use crate::stdx::sync::{ArcSwap, AtomicU64, Guard, SkipEntry};
 use key::KeyBytes;
 
 /// Number of virtual shards. Fixed: it is part of the format.
@@ -70,7 +69,7 @@ impl Entry {
 }
 
 /// A handle of an entry; the entry outlives its removal while the handle lives.
-pub(crate) type Handle<'a> = crossbeam_skiplist::map::Entry<'a, Box<[u8]>, Entry>;
+pub(crate) type Handle<'a> = SkipEntry<'a, Box<[u8]>, Entry>;
 
 /// One virtual shard's maps.
 #[derive(Debug, Default)]

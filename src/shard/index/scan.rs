@@ -3,13 +3,14 @@
 //! A walk is no snapshot: it shows each key as it was at some moment of the walk, so that no key that existed all
 //! the while is left out when it is replaced meanwhile.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use super::key::{self, KeyBytes};
 use super::table::Table;
 use super::{Entry, Handle};
+use crate::stdx::sync::AtomicU64;
 
 /// Walks over the visible entries of a table whose keys have a prefix, one version of each stem.
 pub(crate) struct Cursor<'a> {

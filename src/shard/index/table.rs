@@ -3,9 +3,8 @@
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_skiplist::SkipMap;
-
 use super::{Entry, Handle, key};
+use crate::stdx::sync::SkipMap;
 
 /// What an entry costs besides the bytes of its key and value: the node, its tower and the allocator's rounding.
 const OVERHEAD: usize = 160;
