@@ -34,6 +34,9 @@ pub(crate) const SIZES: Sizes = Sizes {
 const TABLES: [(usize, usize); 4] =
     [(512, 0), (4 << 10, 0), (4 << 10, 1 << 10), (64 << 10, 1 << 10)];
 
+/// The bugs that are planted break rules of the logs: without runs their worlds meet twice as many points in the time.
+const PLANTED: bool = cfg!(feature = "planted");
+
 const BUDGET: u64 = 16 << 20;
 
 pub(crate) type Driver = Local<SimDisk, SimulatedClock>;
@@ -70,12 +73,13 @@ impl Cluster {
         let methods = [SyncMethod::DurableWrites, SyncMethod::WriteThenSync];
         let sync_method = Some(methods[random.below(methods.len())]);
         let scrub = random.one_in(4).then_some(Duration::from_millis(500));
-        let (tables, table_min) = TABLES[random.below(TABLES.len())];
+        let (tables, table_min) =
+            if PLANTED { (SIZES.tables, 0) } else { TABLES[random.below(TABLES.len())] };
         let sizes = Sizes { tables, table_min, ..SIZES };
         // Runs come and go. Where the disk may be full they are not meant to be used yet.
-        let sorted_runs = !random.one_in(6) && !may_fill;
+        let sorted_runs = !PLANTED && !random.one_in(6) && !may_fill;
         let upkeep = UpkeepOptions { scrub, uploads_expire: None, sorted_runs };
-        let options = LocalOptions { sizes, sync_method, upkeep, recount: true };
+        let options = LocalOptions { sizes, sync_method, upkeep, recount: !PLANTED };
         let simulation = Simulation::new(random.number(), now_ns);
         let volume =
             LocalVolume::open_on(disk, Path::new("/data"), cores, Budget::new(BUDGET), options)
