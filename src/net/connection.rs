@@ -198,16 +198,16 @@ async fn exchange<H: Handler>(
         Ok(Some(message)) if message.length <= frontend.limits.head_bytes => message,
         Ok(Some(_)) => {
             let code = refusal_code(HeadError::TooLong);
-            Box::pin(refuse(frontend, transport, began, code)).await;
+            refuse(frontend, transport, began, code).await;
             return Then::Linger;
         }
         Ok(None) => {
             // Its end was seen, but the parser is of another opinion.
-            Box::pin(refuse(frontend, transport, began, Code::InvalidRequest)).await;
+            refuse(frontend, transport, began, Code::InvalidRequest).await;
             return Then::Linger;
         }
         Err(error) => {
-            Box::pin(refuse(frontend, transport, began, refusal_code(error))).await;
+            refuse(frontend, transport, began, refusal_code(error)).await;
             return Then::Linger;
         }
     };

@@ -46,15 +46,6 @@ struct Span {
     range: ByteRange,
 }
 
-impl Span {
-    /// Its bytes of those of the whole; `None` if they are too few.
-    fn of(&self, whole: &Bytes) -> Option<Bytes> {
-        let first = usize::try_from(self.range.offset).ok()?;
-        let last = usize::try_from(self.range.end()).ok()?;
-        (last <= whole.len()).then(|| whole.slice(first..last))
-    }
-}
-
 /// What a look-up takes out of the index.
 struct Found {
     info: ArtifactInfo,
@@ -78,7 +69,7 @@ pub(super) async fn open<D: Disk, C: Clock>(
     let found = core.find(ctx, target.container, target.key.as_bytes(), read).await?;
     let mut found = found.ok_or(DriverError::NoSuchArtifact)?.ok_or(DriverError::Corrupt)?;
     if let Some((place, crc)) = found.metadata {
-        found.info.metadata = Box::pin(core.read_metadata(ctx, place, crc)).await?;
+        found.info.metadata = core.read_metadata(ctx, place, crc).await?;
     }
     let Found { info, content, .. } = found;
     Ok(LocalOpen { core: Rc::clone(core), pin, info, content, parts: RefCell::default() })
@@ -167,7 +158,7 @@ impl<D: Disk, C: Clock> LocalOpen<D, C> {
         if let Some(parts) = &*self.parts.borrow() {
             return Ok(Rc::clone(parts));
         }
-        let parts: Rc<[Part]> = Box::pin(self.core.read_parts(ctx, list)).await?.into();
+        let parts: Rc<[Part]> = self.core.read_parts(ctx, list).await?.into();
         self.parts.replace(Some(Rc::clone(&parts)));
         Ok(parts)
     }
@@ -238,35 +229,6 @@ fn spans(parts: &[Part], range: ByteRange) -> VecDeque<Span> {
 }
 
 impl<D: Disk, C: Clock> LocalReader<D, C> {
-    /// The bytes, if they are those of one small artifact and in memory.
-    fn at_hand(&mut self, ctx: &Context) -> Option<Bytes> {
-        let span = self.span.as_ref().filter(|span| span.range.length > 0)?;
-        let Location::Inline { id, .. } = span.location else { return None };
-        let bytes = span.of(&self.core.cache.get(id)?)?;
-        ctx.trace().cache_hit.set(true);
-        self.span = None;
-        Some(bytes)
-    }
-
-    async fn next_from_disk(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
-        loop {
-            self.core.check(ctx)?;
-            if let Some(pieces) = &mut self.pieces {
-                if let Some(chunk) = pieces.next(ctx).await? {
-                    return Ok(Some(chunk));
-                }
-                self.pieces = None;
-            }
-            let next = self.span.take().or_else(|| self.others.pop_front());
-            let Some(span) = next else { return Ok(None) };
-            if span.range.length > 0
-                && let Some(bytes) = self.begin(ctx, span).await?
-            {
-                return Ok(Some(Chunk::Memory(bytes)));
-            }
-        }
-    }
-
     /// Begins a span; its bytes, if they are at hand.
     async fn begin(&mut self, ctx: &Context, span: Span) -> Result<Option<Bytes>, DriverError> {
         let core = &self.core;
@@ -274,7 +236,10 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
         let (file, base, id, access) = match span.location {
             Location::Inline { place, id, crc } => {
                 let bytes = core.read_inline(ctx, place, id, crc).await?;
-                return span.of(&bytes).map(Some).ok_or(DriverError::Corrupt);
+                let first = usize::try_from(span.range.offset).unwrap_or(usize::MAX);
+                let last = usize::try_from(span.range.end()).unwrap_or(usize::MAX);
+                let whole = last <= bytes.len();
+                return whole.then(|| Some(bytes.slice(first..last))).ok_or(DriverError::Corrupt);
             }
             Location::Extent { segment, offset, id } => {
                 let path = || data::path(layout, FileName::Segment(segment));
@@ -304,11 +269,21 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
 
 impl<D: Disk, C: Clock> Reader for LocalReader<D, C> {
     async fn next(&mut self, ctx: &Context) -> Result<Option<Chunk>, DriverError> {
-        self.core.check(ctx)?;
-        match self.at_hand(ctx) {
-            Some(bytes) => Ok(Some(Chunk::Memory(bytes))),
-            // Its state is large: small artifacts in memory do without.
-            None => Box::pin(self.next_from_disk(ctx)).await,
+        loop {
+            self.core.check(ctx)?;
+            if let Some(pieces) = &mut self.pieces {
+                if let Some(chunk) = pieces.next(ctx).await? {
+                    return Ok(Some(chunk));
+                }
+                self.pieces = None;
+            }
+            let next = self.span.take().or_else(|| self.others.pop_front());
+            let Some(span) = next else { return Ok(None) };
+            if span.range.length > 0
+                && let Some(bytes) = self.begin(ctx, span).await?
+            {
+                return Ok(Some(Chunk::Memory(bytes)));
+            }
         }
     }
 }

@@ -321,8 +321,10 @@ impl<D: Disk, C: Clock> Local<D, C> {
         let (core, weak) = (self.0.core, Rc::downgrade(&self.0));
         let clock = self.0.clock.clone();
         runtime::spawn(housekeeping::run(weak.clone(), clock.clone(), core, segments, damaged));
-        runtime::spawn(checkpoint::run(weak.clone(), clock.clone()));
-        runtime::spawn(checkpoint::run_merges(weak, clock));
+        if !self.0.shared.checkpoints.is_off() {
+            runtime::spawn(checkpoint::run(weak.clone(), clock.clone()));
+            runtime::spawn(checkpoint::run_merges(weak, clock));
+        }
     }
 
     /// What one core does for all.
