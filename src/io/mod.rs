@@ -76,6 +76,16 @@ pub trait Disk: Clone + 'static {
     /// Unlinks a file. Durable after [`Disk::sync_directory`].
     fn remove(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 
+    /// Unlinks a file that may be gone already. Durable after [`Disk::sync_directory`].
+    fn remove_if_there(&self, path: &Path) -> impl Future<Output = io::Result<()>> {
+        async {
+            match self.remove(path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        }
+    }
+
     /// Makes creations, renames and removals in a directory durable.
     fn sync_directory(&self, path: &Path) -> impl Future<Output = io::Result<()>>;
 

@@ -232,10 +232,7 @@ impl Integrity {
         buffer.extend_from_slice(&bytes);
         buffer.pad();
         let (path, temporary) = (path(layout), path(layout).with_extension("tmp"));
-        match disk.remove(&temporary).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        disk.remove_if_there(&temporary).await?;
         let options = OpenOptions { write: true, create_new: true, ..OpenOptions::default() };
         let file = disk.open(&temporary, options).await?;
         file.write_at(buffer, 0).await.0?;

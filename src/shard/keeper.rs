@@ -147,7 +147,7 @@ impl<D: Disk> Keeper<D> {
     }
 
     fn shards(&self) -> impl Iterator<Item = u8> + '_ {
-        (0..=u8::MAX).filter(|&shard| self.shared.owner(shard) == self.core)
+        self.shared.shards_of(self.core)
     }
 
     /// Bytes of the tables of this core's shards.
@@ -288,12 +288,19 @@ impl<D: Disk> Keeper<D> {
                 tracing::debug!(core = self.core, "no room for a checkpoint");
                 self.do_without().await;
             }
-            Err(KeepError::Shard(_) | KeepError::Stopping) => {}
-            Err(KeepError::Run(error)) => self.shared.checkpoints.note_damage(&error.to_string()),
-            Err(KeepError::Checkpoint(error)) => {
-                self.shared.checkpoints.note_damage(&error.to_string());
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// What follows from a failure that is not for want of room.
+    fn failed(&self, error: &KeepError) {
+        let checkpoints = &self.shared.checkpoints;
+        match error {
+            KeepError::Full | KeepError::Shard(_) | KeepError::Stopping => {}
+            KeepError::Run(_) | KeepError::Checkpoint(_) => {
+                checkpoints.note_damage(&error.to_string())
             }
-            Err(KeepError::Io(error)) => self.shared.checkpoints.give_up(&error.to_string()),
+            KeepError::Io(_) => checkpoints.give_up(&error.to_string()),
         }
     }
 
@@ -379,7 +386,7 @@ impl<D: Disk> Keeper<D> {
             if let Some(mark @ Derived::Mark(log)) = Derived::of_name(&entry.name)
                 && log.start < self.shared.volume.start()
             {
-                remove(&self.disk, &mark.path(layout)).await?;
+                self.disk.remove_if_there(&mark.path(layout)).await?;
             }
         }
         Ok(())
@@ -397,7 +404,7 @@ impl<D: Disk> Keeper<D> {
             self.shared.checkpoints.drop_run(run);
             self.shared.blocks.forget(run);
             let path = run_path(self.shared.volume.layout(), run);
-            if let Err(error) = remove(&self.disk, &path).await {
+            if let Err(error) = self.disk.remove_if_there(&path).await {
                 tracing::warn!(run, %error, "a run that was replaced stays");
             }
         }
@@ -423,19 +430,11 @@ pub(crate) async fn forget<D: Disk>(disk: &D, shared: &Shared) -> io::Result<()>
     let entries = disk.list_directory(&folder).await?;
     let names = || entries.iter().filter_map(|entry| Derived::of_name(&entry.name));
     for mark in names().filter(|name| matches!(name, Derived::Mark(_))) {
-        remove(disk, &mark.path(layout)).await?;
+        disk.remove_if_there(&mark.path(layout)).await?;
     }
     disk.sync_directory(&folder).await?;
     for checkpoint in names().filter(|name| matches!(name, Derived::Checkpoint(_))) {
-        remove(disk, &checkpoint.path(layout)).await?;
+        disk.remove_if_there(&checkpoint.path(layout)).await?;
     }
     disk.sync_directory(&folder).await
-}
-
-/// Unlinks a file that may be gone already.
-pub(crate) async fn remove<D: Disk>(disk: &D, path: &std::path::Path) -> io::Result<()> {
-    match disk.remove(path).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

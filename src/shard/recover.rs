@@ -202,7 +202,7 @@ impl Recovery {
         disk: &D,
     ) -> Result<(), RecoverError> {
         self.meet().await?;
-        for shard in (0..=u8::MAX).filter(|&shard| shared.owner(shard) == core) {
+        for shard in shared.shards_of(core) {
             shared.index.shard(shard).reset();
             shared.checkpoints.reset(shard);
         }
@@ -257,7 +257,7 @@ impl Recovery {
         self.replay(shared, disk, &uncovered).await?;
         self.meet().await?;
         let mut kept = self.keep_current(shared, core);
-        for shard in (0..=u8::MAX).filter(|&shard| shared.owner(shard) == core) {
+        for shard in shared.shards_of(core) {
             kept.accounts.add_all(&shared.checkpoints.book(shard).accounts);
             match index::shadow(shared, finder, shard).await {
                 Ok(shadowed) => kept.accounts.subtract_all(&shadowed),
@@ -325,7 +325,7 @@ impl Recovery {
 
     fn keep_current(&self, shared: &Shared, core: usize) -> Kept {
         let mut kept = Kept::default();
-        for shard in (0..=u8::MAX).filter(|&shard| shared.owner(shard) == core) {
+        for shard in shared.shards_of(core) {
             let replayed = self.found().sequences.get(usize::from(shard)).copied();
             let known = shared.checkpoints.book(shard).sequence;
             let highest = replayed.unwrap_or_default().max(known);

@@ -91,6 +91,11 @@ impl Shared {
         usize::from(shard) % self.cores()
     }
 
+    /// The shards whose commits a core decides.
+    pub(crate) fn shards_of(&self, core: usize) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |&shard| self.owner(shard) == core)
+    }
+
     /// Whether writes are taken.
     pub(crate) fn write_state(&self) -> WriteState {
         match self.write_state.load(Ordering::Acquire) {

@@ -38,32 +38,32 @@ pub(crate) async fn make_room(bench: &Rc<Bench>, mut random: Random) {
 }
 
 async fn abort(bench: &Rc<Bench>, c: u8, k: u8, id: UploadId) {
-    let name = Name::Upload(c, k, id.0);
     let (container, text) = (container(c), key_text(k));
-    for _ in 0..TRIES {
-        let operation = bench.invoke(&[(name, Action::Delete(Condition::Present))]);
+    let abort = async || {
         let target = Target { container: &container, key: key(&text) };
-        let end = bench.end(bench.cores[0].abort_upload(&ctx(), target, id).await);
-        let refused = matches!(end, End::Nothing);
-        bench.finish(operation, &[name], end);
-        if !refused {
-            return;
-        }
-        wait(bench, PATIENCE_MS).await;
-    }
-    bench.complain(format!("{name:?} cannot be deleted, since the disk is full"));
+        bench.end(bench.cores[0].abort_upload(&ctx(), target, id).await)
+    };
+    remove(bench, Name::Upload(c, k, id.0), Action::Delete(Condition::Present), abort).await;
 }
 
 async fn delete(bench: &Rc<Bench>, name: Name, container: ContainerName, text: &str) {
-    for _ in 0..TRIES {
-        let action = match name {
-            Name::Box(_) => Action::DeleteInside,
-            _ => Action::Delete(Condition::None),
-        };
-        let operation = bench.invoke(&[(name, action)]);
+    let action = match name {
+        Name::Box(_) => Action::DeleteInside,
+        _ => Action::Delete(Condition::None),
+    };
+    let delete = async || {
         let deletion = Deletion { key: key(text), condition: WriteCondition::None };
         let result = bench.cores[0].delete(&ctx(), &container, &[deletion]).await;
-        let end = bench.end(result.map(drop));
+        bench.end(result.map(drop))
+    };
+    remove(bench, name, action, delete).await;
+}
+
+/// Tries to remove something until that is not refused.
+async fn remove(bench: &Rc<Bench>, name: Name, action: Action, attempt: impl AsyncFn() -> End) {
+    for _ in 0..TRIES {
+        let operation = bench.invoke(&[(name, action)]);
+        let end = attempt().await;
         let refused = matches!(end, End::Nothing);
         bench.finish(operation, &[name], end);
         if !refused {

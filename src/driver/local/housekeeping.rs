@@ -5,7 +5,6 @@
 //! of its key.
 
 use std::collections::VecDeque;
-use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -203,11 +202,9 @@ async fn unlink<D: Disk, C: Clock>(core: &Rc<Core<D, C>>, name: FileName) {
     if let FileName::Segment(id) = name {
         core.shared.segments.forget_data(id);
     }
-    match core.disk.remove(&path).await {
-        Ok(()) => (),
-        // It was never made: its upload failed early.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (),
-        Err(error) => tracing::warn!(path = %path.display(), %error, "dead data stays"),
+    // One whose upload failed early was never made.
+    if let Err(error) = core.disk.remove_if_there(&path).await {
+        tracing::warn!(path = %path.display(), %error, "dead data stays");
     }
 }
 

@@ -348,8 +348,8 @@ impl<'a> Batch<'a> {
     }
 
     fn pending(&self, shard: u8, stem: &[u8]) -> Option<usize> {
-        let is_artifact = stem.first() == Some(&(Keyspace::Artifact as u8));
-        if self.overlay.is_empty() || (planted::is(Bug::ConditionWithoutPending) && is_artifact) {
+        let unseen = planted::is(Bug::ConditionWithoutPending) && key::is_artifact(stem);
+        if self.overlay.is_empty() || unseen {
             return None;
         }
         self.overlay.get(&in_shard(shard, stem)[..]).copied()

@@ -122,11 +122,10 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             self.shared.checkpoints.want(self.core);
         }
         self.exhausted = self.keeper.is_exhausted();
-        let began = self.clock.now();
-        let patience = u64::try_from(FLUSH_PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        let end = self.clock.now().after(FLUSH_PATIENCE);
         while self.keeper.is_full()
             && !self.shared.checkpoints.is_given_up()
-            && self.clock.now().since(began) < patience
+            && self.clock.now() < end
         {
             self.clock.sleep(FLUSH_LOOK).await;
             self.receive();

@@ -309,10 +309,16 @@ fn checksum_kind(number: u8) -> Option<ChecksumKind> {
 pub(super) struct Decoder<'a>(pub(super) &'a [u8]);
 
 impl<'a> Decoder<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*first)
+    }
+
+    pub(super) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (first, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(first)
     }
 
     pub(super) fn u8(&mut self) -> Option<u8> {
@@ -331,7 +337,7 @@ impl<'a> Decoder<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn u128(&mut self) -> Option<u128> {
+    pub(super) fn u128(&mut self) -> Option<u128> {
         self.take().map(u128::from_le_bytes)
     }
 
@@ -350,9 +356,7 @@ impl<'a> Decoder<'a> {
         }
         let algorithm = ChecksumAlgorithm::from_number(number)?;
         let kind = checksum_kind(self.u8()?)?;
-        let (value, rest) = self.0.split_at_checked(algorithm.length())?;
-        self.0 = rest;
-        Checksum::new(algorithm, kind, value).map(Some)
+        Checksum::new(algorithm, kind, self.slice(algorithm.length())?).map(Some)
     }
 
     fn metadata_here(&mut self, length: u32) -> Option<Option<&'a [u8]>> {
@@ -360,9 +364,7 @@ impl<'a> Decoder<'a> {
         if length > METADATA_HERE_MAX {
             return Some(None);
         }
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Some(bytes))
+        self.slice(length).map(Some)
     }
 
     fn end(&self) -> Option<()> {

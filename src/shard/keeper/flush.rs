@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{KeepError, Keeper, remove};
+use super::{KeepError, Keeper};
 use crate::io::Disk;
 use crate::runtime;
 use crate::shard::freeze::FrozenShard;
@@ -168,7 +168,7 @@ impl<D: Disk> Keeper<D> {
         if matches!(written, Err(KeepError::Full)) {
             // It did not come to its name.
             let path = what.path(self.shared.volume.layout()).with_added_extension("tmp");
-            let _ = remove(&self.disk, &path).await;
+            let _ = self.disk.remove_if_there(&path).await;
         } else {
             self.shared.checkpoints.set_any();
         }
@@ -179,6 +179,6 @@ impl<D: Disk> Keeper<D> {
     pub(super) async fn give_up_run(&self, run: u64) {
         let path = run_path(self.shared.volume.layout(), run);
         // The next start removes what we cannot.
-        let _ = remove(&self.disk, &path).await;
+        let _ = self.disk.remove_if_there(&path).await;
     }
 }

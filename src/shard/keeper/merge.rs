@@ -43,10 +43,7 @@ impl<D: Disk> Keeper<D> {
             }
             // What there is stays as it is.
             Err(KeepError::Full) => self.starved.set(true),
-            Err(KeepError::Shard(_) | KeepError::Stopping) => {}
-            Err(KeepError::Run(error)) => checkpoints.note_damage(&error.to_string()),
-            Err(KeepError::Checkpoint(error)) => checkpoints.note_damage(&error.to_string()),
-            Err(KeepError::Io(error)) => checkpoints.give_up(&error.to_string()),
+            Err(error) => self.failed(&error),
         }
         false
     }

@@ -1,6 +1,6 @@
 //! Room that is kept for checkpoints, so that what is dead can go when the disk is full.
 
-use super::{Keeper, remove};
+use super::Keeper;
 use crate::io::{Disk, DiskFile, OpenOptions};
 use crate::shard::index::run::directory;
 
@@ -33,14 +33,14 @@ impl<D: Disk> Keeper<D> {
         let options =
             OpenOptions { write: true, create_new: true, direct: true, durable_writes: false };
         let made = async {
-            remove(&self.disk, &path).await?;
+            self.disk.remove_if_there(&path).await?;
             self.disk.open(&path, options).await?.allocate(bytes).await
         };
         match made.await {
             Ok(()) => self.shared.checkpoints.set_reserve(true),
             Err(error) => {
                 tracing::debug!(%error, "no room is kept for checkpoints");
-                let _ = remove(&self.disk, &path).await;
+                let _ = self.disk.remove_if_there(&path).await;
             }
         }
     }

@@ -35,10 +35,8 @@ pub(super) async fn choose<D: Disk>(
 ) -> io::Result<SyncMethod> {
     let path = folder.join(format!("probe-{core}.tmp"));
     let result = measure(disk, clock, &path).await;
-    match disk.remove(&path).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => result,
-    }
+    disk.remove_if_there(&path).await?;
+    result
 }
 
 async fn measure<D: Disk>(disk: &D, clock: &impl Clock, path: &Path) -> io::Result<SyncMethod> {

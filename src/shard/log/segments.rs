@@ -363,22 +363,14 @@ impl<D: Disk> Segments<D> {
             self.disk.rename(&path, &layout.segment_path(renamed)).await?;
             self.state.borrow_mut().recycled.push(renamed);
         } else {
-            self.remove(&path).await?;
+            self.disk.remove_if_there(&path).await?;
         }
-        self.remove(&layout.keys_path(segment)).await?;
+        self.disk.remove_if_there(&layout.keys_path(segment)).await?;
         self.disk.sync_directory(&layout.log()).await?;
         // There may be room now.
         self.state.borrow_mut().retry = true;
         self.signal.notify();
         Ok(())
-    }
-
-    /// Unlinks a file that may be gone already.
-    async fn remove(&self, path: &Path) -> io::Result<()> {
-        match self.disk.remove(path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// One thing to do, if there is one; false if there is nothing.

@@ -281,10 +281,7 @@ pub(super) async fn leave_keys<D: Disk>(
     frame.pad();
 
     let temporary = segment.path.with_extension("keys.tmp");
-    match disk.remove(&temporary).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    disk.remove_if_there(&temporary).await?;
     let options = OpenOptions { write: true, create_new: true, ..READ };
     let file = disk.open(&temporary, options).await?;
     file.write_at(frame, 0).await.0?;

@@ -15,7 +15,6 @@ use crate::shard::index::checkpoint::{
 use crate::shard::index::key::{self, KeyBytes};
 use crate::shard::index::run::{Found, Run, RunError, Version, directory, path as run_path};
 use crate::shard::index::{Entry, View};
-use crate::shard::keeper::remove;
 use crate::shard::shared::Shared;
 
 /// What the folder of the index says.
@@ -150,7 +149,7 @@ pub(super) async fn sweep<D: Disk>(shared: &Shared, disk: &D) -> io::Result<()> 
             _ => false,
         };
         if dead {
-            remove(disk, &folder.join(&entry.name)).await?;
+            disk.remove_if_there(&folder.join(&entry.name)).await?;
         }
     }
     Ok(())

@@ -85,10 +85,7 @@ impl Derived {
 /// Replaces a file as a whole. On return its bytes are durable, but not yet its name: the caller syncs the directory.
 async fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_added_extension("tmp");
-    match disk.remove(&temporary).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    disk.remove_if_there(&temporary).await?;
     let options =
         OpenOptions { write: true, create_new: true, direct: true, durable_writes: false };
     let file = disk.open(&temporary, options).await?;

@@ -7,7 +7,7 @@ use super::{Accounts, CheckpointError, Derived, read_whole, replace};
 use crate::io::Disk;
 use crate::model::UploadId;
 use crate::shard::index::run::Version;
-use crate::shard::index::value::PartList;
+use crate::shard::index::value::{Decoder, PartList};
 use crate::shard::log::{Layout, Place};
 
 pub(crate) const MAGIC: &[u8; 8] = b"VLTCHKP1";
@@ -126,7 +126,7 @@ impl Checkpoint {
         let is_ours = head.take::<8>()? == *MAGIC && head.u32()? == VERSION;
         let [shard, ..] = head.take::<4>()?;
         let sequence = head.u64()?;
-        let [runs, records, held, own_files, composites, resident] =
+        let [runs, records, held, own_files, composites, listed] =
             [head.u32()?, head.u32()?, head.u32()?, head.u32()?, head.u32()?, head.u32()?];
         let length = usize::try_from(head.u64()?).ok()?;
         let body = rest.get(..length)?;
@@ -148,12 +148,12 @@ impl Checkpoint {
             }
         }
         for _ in 0..composites {
-            let (list, count) = body.composite()?;
+            let (list, count) = composite(&mut body)?;
             accounts.add_composite(list, count);
         }
         let start = HEADER + length - body.0.len();
-        for _ in 0..resident {
-            body.resident()?;
+        for _ in 0..listed {
+            resident(&mut body)?;
         }
         body.0.is_empty().then_some(())?;
         let resident = start..HEADER + length;
@@ -164,7 +164,7 @@ impl Checkpoint {
     /// The entries that are not in a run, in the order of their stems.
     pub(crate) fn resident(&self) -> impl Iterator<Item = Version<'_>> {
         let mut rest = Decoder(self.bytes.get(self.resident.clone()).unwrap_or_default());
-        std::iter::from_fn(move || rest.resident())
+        std::iter::from_fn(move || resident(&mut rest))
     }
 
     /// Reads the checkpoint of a shard; `None` if there is none.
@@ -185,48 +185,19 @@ impl Checkpoint {
     }
 }
 
-/// Takes fields off the front.
-struct Decoder<'a>(&'a [u8]);
+fn place(rest: &mut Decoder<'_>) -> Option<Place> {
+    Some(Place { segment: rest.u64()?, offset: rest.u32()?, length: rest.u32()? })
+}
 
-impl<'a> Decoder<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
+fn composite(rest: &mut Decoder<'_>) -> Option<(PartList, u64)> {
+    let (place, crc, count) = (place(rest)?, rest.u32()?, rest.u16()?);
+    rest.take::<2>()?;
+    let upload = UploadId(rest.u128()?);
+    Some((PartList { place, crc, count, upload }, rest.u64()?))
+}
 
-    fn slice(&mut self, length: u16) -> Option<&'a [u8]> {
-        let (first, rest) = self.0.split_at_checked(usize::from(length))?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.take().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn place(&mut self) -> Option<Place> {
-        Some(Place { segment: self.u64()?, offset: self.u32()?, length: self.u32()? })
-    }
-
-    fn composite(&mut self) -> Option<(PartList, u64)> {
-        let (place, crc, count) = (self.place()?, self.u32()?, self.u16()?);
-        self.take::<2>()?;
-        let upload = UploadId(self.take().map(u128::from_le_bytes)?);
-        Some((PartList { place, crc, count, upload }, self.u64()?))
-    }
-
-    fn resident(&mut self) -> Option<Version<'a>> {
-        let (stem, value) = (self.u16()?, self.u16()?);
-        let (sequence, place) = (self.u64()?, self.place()?);
-        Some(Version { stem: self.slice(stem)?, sequence, place, value: self.slice(value)? })
-    }
+fn resident<'a>(rest: &mut Decoder<'a>) -> Option<Version<'a>> {
+    let (stem, value) = (usize::from(rest.u16()?), usize::from(rest.u16()?));
+    let (sequence, place) = (rest.u64()?, place(rest)?);
+    Some(Version { stem: rest.slice(stem)?, sequence, place, value: rest.slice(value)? })
 }
