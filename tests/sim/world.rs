@@ -131,7 +131,8 @@ impl World {
             return;
         }
         self.cut_in_recovery(&life, &in_recovery, cluster.simulation.now_ns());
-        if life.works {
+        // What could not be listed is not known, so nothing can be said of what would come next.
+        if life.works && seen.failed.is_empty() {
             self.work(&life, cluster, Model::settle(&seen), &when);
         }
     }
