@@ -31,7 +31,7 @@ impl AlignedBuffer {
     }
 
     /// No memory at all, to leave behind where a buffer was taken out.
-    pub(super) fn dangling() -> Self {
+    pub(crate) fn dangling() -> Self {
         Self { start: NonNull::dangling(), length: 0, capacity: 0 }
     }
 

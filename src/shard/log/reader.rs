@@ -42,8 +42,7 @@ impl<F: DiskFile> Reader<F> {
             offset >= self.start && offset + length as u64 <= self.start + self.buffer.len() as u64;
         if !held {
             let wanted = length.max(self.window).min(left).next_multiple_of(BLOCK);
-            let empty = AlignedBuffer::with_capacity(BLOCK);
-            let mut buffer = std::mem::replace(&mut self.buffer, empty);
+            let mut buffer = std::mem::replace(&mut self.buffer, AlignedBuffer::dangling());
             if buffer.capacity() < wanted {
                 buffer = AlignedBuffer::with_capacity(wanted);
             }

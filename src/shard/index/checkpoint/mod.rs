@@ -28,6 +28,9 @@ pub(crate) use shard::{Checkpoint, CheckpointBuilder};
 /// Bytes that are written or read at once.
 const PIECE: usize = 1 << 20;
 
+/// Bytes that are read first: few files have more.
+const PIECE_FIRST: usize = 16 << 10;
+
 /// Why a checkpoint or mark could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckpointError {
@@ -109,14 +112,16 @@ async fn read_whole<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<Vec<u8>
         file => file?,
     };
     let mut bytes = Vec::new();
+    let mut wanted = PIECE_FIRST;
     loop {
-        let mut buffer = AlignedBuffer::with_capacity(PIECE);
-        buffer.set_length(PIECE);
+        let mut buffer = AlignedBuffer::with_capacity(wanted);
+        buffer.set_length(wanted);
         let (read, buffer) = file.read_at(buffer, bytes.len() as u64).await;
         let read = read?;
         bytes.extend_from_slice(&buffer[..read]);
-        if read < PIECE {
+        if read < wanted {
             return Ok(Some(bytes));
         }
+        wanted = PIECE;
     }
 }

@@ -285,6 +285,19 @@ fn a_checkpoint_is_replaced_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_file_of_any_length_is_read_whole() {
+    let disk = SimDisk::new();
+    let path = Path::new("/d/file");
+    let block = crate::io::buffer::ALIGNMENT;
+    for length in [0, block, PIECE_FIRST - block, PIECE_FIRST, PIECE_FIRST + PIECE, 3 * PIECE] {
+        let bytes: Vec<u8> = (0..length).map(|at| (at / 7 % 251).to_le_bytes()[0]).collect();
+        drive(replace(&disk, path, &bytes)).unwrap();
+        assert!(drive(read_whole(&disk, path)).unwrap().unwrap() == bytes, "{length} bytes");
+    }
+    assert!(drive(read_whole(&disk, Path::new("/d/other"))).unwrap().is_none());
+}
+
+#[test]
 fn names_of_files_are_told_apart() {
     let log = LogId { start: 0x1234, core: 0xab };
     let all = [Derived::Run(0x1_0000_0002), Derived::Checkpoint(0xfe), Derived::Mark(log)];

@@ -14,6 +14,9 @@ use crate::shard::log::Place;
 /// Bytes that are written at once.
 const PIECE: usize = 1 << 20;
 
+/// Bytes for which there is room at first: most runs are of small tables.
+const PIECE_FIRST: usize = 64 << 10;
+
 /// Writes one run, stem after stem. A writer that is dropped before [`RunWriter::finish`] leaves a file that is no
 /// run: the caller removes it.
 pub(crate) struct RunWriter<F> {
@@ -47,7 +50,7 @@ impl<F: DiskFile> RunWriter<F> {
         let file = disk.open(path, options).await?;
         Ok(Self {
             file,
-            piece: AlignedBuffer::with_capacity(PIECE),
+            piece: AlignedBuffer::with_capacity(PIECE_FIRST),
             offset: 0,
             block: block::Builder::new(),
             first: Vec::new(),
@@ -149,6 +152,7 @@ impl<F: DiskFile> RunWriter<F> {
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let (now, rest) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.make_room(now.len());
             self.piece.extend_from_slice(now);
             bytes = rest;
             if self.piece.len() == PIECE {
@@ -158,11 +162,20 @@ impl<F: DiskFile> RunWriter<F> {
         Ok(())
     }
 
+    /// Lets the piece hold so many more bytes, up to [`PIECE`].
+    fn make_room(&mut self, more: usize) {
+        if self.piece.len() + more > self.piece.capacity() {
+            let mut larger = AlignedBuffer::with_capacity(PIECE);
+            larger.extend_from_slice(&self.piece);
+            self.piece = larger;
+        }
+    }
+
     async fn write_piece(&mut self) -> io::Result<()> {
         if self.piece.is_empty() {
             return Ok(());
         }
-        let piece = std::mem::replace(&mut self.piece, AlignedBuffer::with_capacity(0));
+        let piece = std::mem::replace(&mut self.piece, AlignedBuffer::dangling());
         let length = piece.len() as u64;
         let (written, piece) = self.file.write_at(piece, self.offset).await;
         self.piece = piece;
