@@ -141,6 +141,7 @@ impl<D: Disk> Keeper<D> {
             starved: Cell::new(false),
             forgotten: Cell::new(false),
         };
+        keeper.shared.index.count_tables(core, keeper.shards());
         // What recovery has left in memory is flushed first; that keeps nobody waiting.
         keeper.limit_hard.set(2 * limit + keeper.table_bytes());
         Rc::new(keeper)
@@ -152,7 +153,7 @@ impl<D: Disk> Keeper<D> {
 
     /// Bytes of the tables of this core's shards.
     pub(crate) fn table_bytes(&self) -> usize {
-        self.shards().map(|shard| self.shared.index.shard(shard).table_bytes()).sum()
+        self.shared.index.table_bytes(self.core)
     }
 
     /// The least bytes of a table that is worth a run. What is less stays in memory, so it must not fill that.
@@ -319,6 +320,7 @@ impl<D: Disk> Keeper<D> {
         &self,
         freeze: &impl AsyncFn(Vec<u8>) -> Result<FrozenShards, ShardError>,
     ) -> Result<(), KeepError> {
+        debug_assert!(self.shared.index.are_tables_counted(self.core, self.shards()));
         let checkpoints = &self.shared.checkpoints;
         let _attempt = checkpoints.attempt().ok_or(KeepError::Stopping)?;
         let stalled = self.stalled.take();

@@ -66,7 +66,7 @@ impl Shared {
         Self {
             volume,
             sizes,
-            index: Index::default(),
+            index: Index::new(cores, |shard| usize::from(shard) % cores),
             segments: Arc::default(),
             epochs: Arc::new(Epochs::new(cores)),
             integrity: Integrity::default(),

@@ -27,7 +27,7 @@ mod walk;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use scan::{Cursor, Visible};
 use table::Met;
@@ -79,6 +79,8 @@ pub(crate) struct ShardMap {
     /// Artifacts.
     view: ArcSwap<View>,
     published: AtomicU64,
+    /// Bytes of the tables of artifacts of all shards of the same owner, which counts them itself.
+    owners_bytes: Arc<AtomicUsize>,
 }
 
 /// What memory knows of an artifact.
@@ -105,16 +107,18 @@ impl ShardMap {
 
     /// Adds an entry, visible once its sequence is published. For the owner.
     pub(crate) fn insert(&self, stem: &[u8], sequence: u64, entry: Entry) {
-        self.insert_version(key::version_boxed(stem, sequence), entry);
+        let bytes = self.insert_version(key::version_boxed(stem, sequence), entry);
+        self.owners_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Adds an entry under a whole key. For recovery, in which all cores insert.
-    pub(crate) fn insert_version(&self, version: Box<[u8]>, entry: Entry) {
+    /// Adds an entry under a whole key; returns by how many bytes that lengthens the tables of artifacts. For recovery,
+    /// in which all cores insert.
+    pub(crate) fn insert_version(&self, version: Box<[u8]>, entry: Entry) -> usize {
         if key::is_artifact(&version) {
-            self.view.load().active.table.insert(version, entry);
-        } else {
-            self.resident.insert(version, entry);
+            return self.view.load().active.table.insert(version, entry);
         }
+        self.resident.insert(version, entry);
+        0
     }
 
     /// Makes all entries up to `sequence` visible. For the owner.
@@ -206,12 +210,16 @@ impl ShardMap {
     /// Forgets everything. For recovery.
     pub(crate) fn reset(&self) {
         self.resident.clear();
-        self.set_view(View::default());
+        if !self.view.load().is_empty() {
+            self.set_view(View::default());
+        }
         self.published.store(0, Ordering::Release);
     }
 
     /// Puts another view in place. For the owner.
     pub(crate) fn set_view(&self, view: View) {
+        self.owners_bytes.fetch_add(view.table_bytes(), Ordering::Relaxed);
+        self.owners_bytes.fetch_sub(self.table_bytes(), Ordering::Relaxed);
         self.view.store(Arc::new(view));
     }
 
@@ -243,7 +251,10 @@ impl ShardMap {
         debug_assert!(newest <= self.published(), "what replaces them is visible");
         if key::is_artifact(stem) {
             let view = self.view.load();
-            view.active.table.prune(stem, newest, || view.may_lie_below(stem), freed);
+            let table = &view.active.table;
+            let before = table.bytes();
+            table.prune(stem, newest, || view.may_lie_below(stem), freed);
+            self.owners_bytes.fetch_sub(before - table.bytes(), Ordering::Relaxed);
         } else {
             self.resident.prune(stem, newest, || false, freed);
         }
@@ -257,7 +268,7 @@ impl ShardMap {
 
     /// Bytes of memory of its tables of artifacts.
     pub(crate) fn table_bytes(&self) -> usize {
-        self.view.load().tables().map(Table::bytes).sum()
+        self.view.load().table_bytes()
     }
 
     /// Containers, uploads and parts.
@@ -277,15 +288,40 @@ pub(crate) struct Container {
 #[derive(Debug)]
 pub(crate) struct Index {
     shards: Box<[ShardMap]>,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| ShardMap::default()).collect() }
-    }
+    table_bytes: Box<[Arc<AtomicUsize>]>,
 }
 
 impl Index {
+    /// For so many owners; `owner` says whose a shard is.
+    pub(crate) fn new(owners: usize, owner: impl Fn(u8) -> usize) -> Self {
+        let table_bytes: Box<[_]> = (0..owners).map(|_| Arc::default()).collect();
+        let map = |shard| ShardMap {
+            owners_bytes: Arc::clone(&table_bytes[owner(shard)]),
+            ..ShardMap::default()
+        };
+        Self { shards: (0..=u8::MAX).map(map).collect(), table_bytes }
+    }
+
+    /// Bytes of memory of the tables of artifacts of an owner's shards, once [`Index::count_tables`] was called.
+    pub(crate) fn table_bytes(&self, owner: usize) -> usize {
+        self.table_bytes[owner].load(Ordering::Relaxed)
+    }
+
+    /// Counts the bytes of the tables of an owner, whose shards these are. After recovery, which does not.
+    pub(crate) fn count_tables(&self, owner: usize, shards: impl Iterator<Item = u8>) {
+        let bytes = shards.map(|shard| self.shard(shard).table_bytes()).sum();
+        self.table_bytes[owner].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the bytes of an owner's tables are as they were counted.
+    pub(crate) fn are_tables_counted(
+        &self,
+        owner: usize,
+        shards: impl Iterator<Item = u8>,
+    ) -> bool {
+        self.table_bytes(owner) == shards.map(|shard| self.shard(shard).table_bytes()).sum()
+    }
+
     /// One shard's map.
     pub(crate) fn shard(&self, shard: u8) -> &ShardMap {
         &self.shards[usize::from(shard)]

@@ -42,9 +42,12 @@ impl Table {
         self.map.is_empty()
     }
 
-    pub(super) fn insert(&self, version: Box<[u8]>, entry: Entry) {
-        self.bytes.fetch_add(size(&version, &entry), Ordering::Relaxed);
+    /// Returns how many bytes it takes.
+    pub(super) fn insert(&self, version: Box<[u8]>, entry: Entry) -> usize {
+        let bytes = size(&version, &entry);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.map.insert(version, entry);
+        bytes
     }
 
     /// The newest version of a stem up to a sequence.

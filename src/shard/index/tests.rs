@@ -3,7 +3,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::io::budget::Budget;
 use crate::io::sim::SimFile;
-use crate::model::{ListEntry, ListQuery};
+use crate::model::{ListEntry, ListQuery, UploadId};
 use crate::shard::index::value::{NewArtifact, NewContent};
 
 fn artifact(size: u64) -> Entry {
@@ -87,6 +87,40 @@ fn pruning_frees_each_replaced_version_once_and_drops_tombstones() {
     assert_eq!(freed, [1, 2, 3], "the oldest first");
     assert_eq!(shard.view().active.table.len(), 1);
     shard.prune(&stem, 5, |_, _| panic!("freed twice"));
+}
+
+#[test]
+fn bytes_of_tables_are_counted_for_their_owner() {
+    let index = Index::new(2, |shard| usize::from(shard % 2));
+    let shards_of = |owner| (0..=u8::MAX).filter(move |shard| shard % 2 == owner);
+    let counted = || {
+        assert!(
+            index.are_tables_counted(0, shards_of(0)) && index.are_tables_counted(1, shards_of(1))
+        );
+        [index.table_bytes(0), index.table_bytes(1)]
+    };
+    // As recovery does it, and then counts.
+    let (version, map) = (key::version_boxed(&key::artifact(1, b"a"), 1), index.shard(5));
+    assert!(map.insert_version(version, artifact(1)) > 0);
+    index.count_tables(1, shards_of(1));
+    let [none, one] = counted();
+    assert!(none == 0 && one > 0);
+
+    map.publish(1);
+    put(map, "b", 2, artifact(1));
+    put(map, "a", 3, artifact(1));
+    assert_eq!(counted(), [0, 2 * one], "what was replaced is gone");
+    map.insert(&key::part(1, UploadId(7), 1), 4, artifact(1));
+    assert_eq!(counted(), [0, 2 * one], "what stays in memory does not count");
+    let frozen = Some(Arc::clone(&map.view().active));
+    map.set_view(View { frozen, ..View::default() });
+    put(map, "c", 5, artifact(1));
+    assert_eq!(counted(), [0, 3 * one], "a frozen table counts");
+    let active = Arc::clone(&map.view().active);
+    map.set_view(View { active, ..View::default() });
+    assert_eq!(counted(), [0, one]);
+    map.reset();
+    assert_eq!(counted(), [0, 0]);
 }
 
 #[test]

@@ -37,6 +37,11 @@ impl View {
         std::iter::once(&self.active.table).chain(self.frozen.as_ref().map(|frozen| &frozen.table))
     }
 
+    /// Bytes of memory of its tables.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.tables().map(Table::bytes).sum()
+    }
+
     /// Whether a run may hold a stem.
     pub(crate) fn runs_may_hold(&self, stem: &[u8]) -> bool {
         if self.runs.is_empty() {
@@ -50,6 +55,11 @@ impl View {
     pub(crate) fn may_lie_below(&self, stem: &[u8]) -> bool {
         self.frozen.as_ref().is_some_and(|frozen| frozen.table.holds(stem))
             || self.runs_may_hold(stem)
+    }
+
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_flat() && self.active.table.is_empty()
     }
 
     /// Whether nothing lies under the active table.

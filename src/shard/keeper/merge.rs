@@ -31,7 +31,11 @@ impl<D: Disk> Keeper<D> {
             return false;
         }
         let worth = self.shards().find_map(|shard| {
-            let runs = &self.shared.index.shard(shard).view().runs;
+            let map = self.shared.index.shard(shard);
+            if map.is_flat() {
+                return None;
+            }
+            let runs = &map.view().runs;
             let lengths: Vec<u64> = runs.iter().map(|run| run.length()).collect();
             Some((shard, runs[worth_merging(&lengths)?].to_vec()))
         });
