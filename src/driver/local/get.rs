@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Core;
 use super::pieces::{Extent, Pieces};
-use crate::context::Context;
+use crate::context::{Context, Stage};
 use crate::driver::{Chunk, DriverError, OpenArtifact, Reader, Target};
 use crate::io::{Clock, Disk, DiskFile};
 use crate::model::{ArtifactInfo, ByteRange, Metadata, PartQuery, PartSpan};
@@ -16,6 +16,7 @@ use crate::shard::data::{self, FileName};
 use crate::shard::extent::block_crc;
 use crate::shard::files::{self, Access};
 use crate::shard::index::parts::{self, Part};
+use crate::shard::index::shard_of;
 use crate::shard::index::value::{Artifact, Content, Location, PartList, StoredMetadata};
 use crate::shard::log::Place;
 use crate::shard::pins::Pin;
@@ -47,7 +48,8 @@ struct Span {
 }
 
 /// What a look-up takes out of the index.
-struct Found {
+#[derive(Clone)]
+pub(super) struct Found {
     info: ArtifactInfo,
     metadata: Option<(Place, u32)>,
     content: Content,
@@ -60,6 +62,21 @@ pub(super) async fn open<D: Disk, C: Clock>(
     target: Target<'_>,
 ) -> Result<LocalOpen<D, C>, DriverError> {
     let pin = core.pins.pin();
+    let Found { info, content, .. } = match core.known(ctx, target)? {
+        Some(found) => found,
+        None => look_up(core, ctx, target).await?,
+    };
+    Ok(LocalOpen { core: Rc::clone(core), pin, info, content, parts: RefCell::default() })
+}
+
+/// Looks an artifact up in the index, and remembers what it found. The caller has made a pin.
+async fn look_up<D: Disk, C: Clock>(
+    core: &Core<D, C>,
+    ctx: &Context,
+    target: Target<'_>,
+) -> Result<Found, DriverError> {
+    let shard = shard_of(ctx.tenant(), target.container);
+    let as_of = (shard, core.shared.index.shard(shard).published());
     let read = |shard, sequence, place, value: &[u8]| {
         let artifact = Artifact::decode(shard, sequence, place, value)?;
         let (metadata, later) = metadata_here(artifact.metadata)?;
@@ -71,8 +88,11 @@ pub(super) async fn open<D: Disk, C: Clock>(
     if let Some((place, crc)) = found.metadata {
         found.info.metadata = core.read_metadata(ctx, place, crc).await?;
     }
-    let Found { info, content, .. } = found;
-    Ok(LocalOpen { core: Rc::clone(core), pin, info, content, parts: RefCell::default() })
+    // What is kept has little metadata.
+    if found.metadata.is_none() {
+        core.recent.keep(as_of, ctx.tenant(), target, found.clone());
+    }
+    Ok(found)
 }
 
 /// The metadata if it is at hand, else where it lies; `None` if it is malformed.
@@ -86,6 +106,17 @@ pub(super) fn metadata_here(
 }
 
 impl<D: Disk, C: Clock> Core<D, C> {
+    /// What a look-up would find, if that is known without one, and books the time. The caller has made a pin.
+    fn known(&self, ctx: &Context, target: Target<'_>) -> Result<Option<Found>, DriverError> {
+        let began = self.clock.now();
+        ctx.check(began)?;
+        let found = self.recent.get(&self.shared.index, ctx.tenant(), target);
+        if found.is_some() {
+            ctx.trace().add(Stage::Index, self.clock.now().since(began));
+        }
+        Ok(found)
+    }
+
     pub(super) async fn read_metadata(
         &self,
         ctx: &Context,

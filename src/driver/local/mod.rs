@@ -14,6 +14,7 @@ mod multipart;
 mod pace;
 mod pieces;
 mod put;
+mod recent;
 mod records;
 mod relocate;
 mod scrub;
@@ -33,6 +34,7 @@ pub use scrub::UpkeepOptions;
 pub use start::{IndexWork, LocalOptions, LocalVolume, OpenError};
 
 use self::cache::InlineCache;
+use self::recent::Recent;
 use self::touched::Touched;
 use crate::context::{Context, Stage};
 use crate::driver::{
@@ -87,6 +89,7 @@ struct Core<D: Disk, C: Clock> {
     cached_segments: Files<D>,
     touched: Touched,
     cache: Arc<InlineCache>,
+    recent: Recent<get::Found>,
     data: DataWriter<D>,
     /// The commit loop has the turn while it runs.
     running: Turn,

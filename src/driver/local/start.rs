@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cache::InlineCache;
+use super::recent::Recent;
 use super::touched::Touched;
 use super::{Core, Local, UpkeepOptions, checkpoint, empty, housekeeping, scrub};
 use crate::io::budget::Budget;
@@ -292,6 +293,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
             cached_segments: Files::new(disk.clone(), Access::Cached),
             touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
+            recent: Recent::new(volume.budget.clone()),
             data: DataWriter::new(Arc::clone(&shared), disk.clone()),
             running: Turn::default(),
             stopping: Cell::new(false),

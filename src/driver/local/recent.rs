@@ -1,0 +1,147 @@
+//! What recent look-ups found, for as long as nothing of their shard has been published since.
+//!
+//! A look-up walks down a tall map and misses the processor's caches at every step, and most of what is read is read
+//! again. Whatever changes what a look-up finds, a relocation of bytes too, is a record of its shard's log and moves
+//! the shard's published sequence. While that stands still, a look-up finds what it found before.
+
+use std::cell::RefCell;
+
+use crate::driver::Target;
+use crate::io::budget::{Budget, Reservation};
+use crate::model::{ContainerName, TenantId};
+use crate::shard::index::Index;
+
+/// Slots, of which only those that were used take memory.
+const SLOTS: usize = 1 << 14;
+/// Longest key that is kept, so that memory is bounded.
+const KEY_LENGTH_MAX: usize = 256;
+
+/// One core's.
+pub(super) struct Recent<T> {
+    slots: RefCell<Vec<Place<T>>>,
+    budget: Budget,
+}
+
+type Place<T> = Option<Box<Slot<T>>>;
+
+struct Slot<T> {
+    tenant: TenantId,
+    container: ContainerName,
+    key: Vec<u8>,
+    shard: u8,
+    /// What the shard had published before the look-up.
+    published: u64,
+    found: T,
+    _room: Reservation,
+}
+
+impl<T: Clone> Recent<T> {
+    /// Empty; it pays from the budget for what it keeps.
+    pub(super) fn new(budget: Budget) -> Self {
+        Self { slots: RefCell::new((0..SLOTS).map(|_| None).collect()), budget }
+    }
+
+    /// What a look-up would find now, if it is known. The caller has made a pin.
+    pub(super) fn get(&self, index: &Index, tenant: TenantId, target: Target<'_>) -> Option<T> {
+        let slots = self.slots.borrow();
+        let slot = slots[place(target)].as_ref()?;
+        let same = slot.key == target.key.as_bytes()
+            && slot.container == *target.container
+            && slot.tenant == tenant
+            && slot.published == index.shard(slot.shard).published();
+        same.then(|| slot.found.clone())
+    }
+
+    /// Keeps what a look-up found that began when the shard had published this.
+    pub(super) fn keep(
+        &self,
+        (shard, published): (u8, u64),
+        tenant: TenantId,
+        target: Target<'_>,
+        found: T,
+    ) {
+        let name = target.key.as_bytes();
+        if name.len() > KEY_LENGTH_MAX {
+            return;
+        }
+        let container = *target.container;
+        match &mut self.slots.borrow_mut()[place(target)] {
+            Some(slot) => {
+                slot.key.clear();
+                slot.key.extend_from_slice(name);
+                (slot.tenant, slot.container) = (tenant, container);
+                (slot.shard, slot.published, slot.found) = (shard, published, found);
+            }
+            empty => {
+                let bytes = size_of::<Slot<T>>() + KEY_LENGTH_MAX;
+                let Some(_room) = self.budget.try_reserve(bytes as u64) else { return };
+                let key = name.to_vec();
+                let slot = Slot { tenant, container, key, shard, published, found, _room };
+                *empty = Some(Box::new(slot));
+            }
+        }
+    }
+}
+
+/// Where a name belongs. Whoever makes names meet there gains nothing but look-ups.
+fn place(target: Target<'_>) -> usize {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    let mut hash = target.container.as_bytes().len() as u64;
+    for bytes in [target.container.as_bytes(), target.key.as_bytes()] {
+        let (words, rest) = bytes.as_chunks::<8>();
+        hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let last = rest.iter().fold(rest.len() as u64, |last, byte| last << 8 | u64::from(*byte));
+        hash = mix(hash, last);
+    }
+    usize::try_from(hash >> 40).unwrap_or_default() % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ArtifactKey;
+    use crate::shard::index::shard_of;
+
+    #[test]
+    fn nothing_is_known_once_something_was_published() {
+        let index = Index::new(1, |_| 0);
+        let container = ContainerName::new("some-name").unwrap();
+        let of = |key| Target { container: &container, key: ArtifactKey::new(key).unwrap() };
+        let tenant = TenantId::DEFAULT;
+        let shard = shard_of(tenant, &container);
+        let recent = Recent::new(Budget::new(1 << 20));
+        recent.keep((shard, index.shard(shard).published()), tenant, of("a"), 1);
+        assert_eq!(recent.get(&index, tenant, of("a")), Some(1));
+        assert_eq!(recent.get(&index, tenant, of("b")), None);
+        assert_eq!(recent.get(&index, TenantId(9), of("a")), None);
+        let other = ContainerName::new("other-name").unwrap();
+        let elsewhere = Target { container: &other, ..of("a") };
+        assert_eq!(recent.get(&index, tenant, elsewhere), None);
+
+        index.shard(shard).publish(1);
+        assert_eq!(recent.get(&index, tenant, of("a")), None);
+        // A look-up that began before that may have seen it or not.
+        recent.keep((shard, 0), tenant, of("a"), 2);
+        assert_eq!(recent.get(&index, tenant, of("a")), None);
+        recent.keep((shard, 1), tenant, of("a"), 3);
+        assert_eq!(recent.get(&index, tenant, of("a")), Some(3));
+    }
+
+    #[test]
+    fn it_pays_for_what_it_keeps() {
+        let (index, container) = (Index::new(1, |_| 0), ContainerName::new("some-name").unwrap());
+        let budget = Budget::new(700);
+        let recent = Recent::new(budget.clone());
+        for number in 0..100 {
+            let name = number.to_string();
+            let target = Target { container: &container, key: ArtifactKey::new(&name).unwrap() };
+            recent.keep((0, 0), TenantId::DEFAULT, target, number);
+            let known = recent.get(&index, TenantId::DEFAULT, target);
+            assert!(known.is_none_or(|known| known == number));
+        }
+        assert!(budget.in_use() > 0 && budget.in_use() <= 700);
+        drop(recent);
+        assert_eq!(budget.in_use(), 0);
+    }
+}
