@@ -24,6 +24,8 @@ use crate::s3::error::Code;
 const INPUT_BYTES: usize = 8 << 10;
 /// The most of an unwanted body that is read so that the connection can go on.
 const DISCARD_MAX: u64 = 256 << 10;
+/// The longest body of an answer that is sent together with others.
+const SMALL_MAX: u64 = 32 << 10;
 
 /// What a connection keeps between requests.
 struct Buffers {
@@ -37,8 +39,8 @@ struct Buffers {
 /// Whether the connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// The next request.
-    Next,
+    /// The next request; the present one ended then.
+    Next(Monotonic),
     /// It ends; the client has sent nothing that was not read.
     Close,
     /// It ends, but the client may still be sending: see that it gets the answer.
@@ -46,14 +48,22 @@ enum Then {
 }
 
 /// Serves requests until either side has enough.
-pub async fn serve<H: Handler>(frontend: &Frontend<H>, mut transport: Transport) {
+pub async fn serve<H: Handler>(frontend: &Frontend<H>, transport: Transport) {
+    let pulse = transport.pulse().clone();
+    let work = pin!(serve_all(frontend, transport));
+    pulse.timed(work).await;
+}
+
+async fn serve_all<H: Handler>(frontend: &Frontend<H>, mut transport: Transport) {
+    let mut idle_since = SystemClock.now();
     let mut buffers = Buffers {
         input: Vec::with_capacity(INPUT_BYTES),
         stash: Stash::default(),
         output: Vec::with_capacity(512),
     };
     loop {
-        let begun = match next_head(frontend, &mut transport, &mut buffers.input).await {
+        let begun = match next_head(frontend, &mut transport, &mut buffers.input, idle_since).await
+        {
             Ok(begun) => begun,
             Err(Unserved::Quiet) => return,
             Err(Unserved::Broken(began)) => {
@@ -67,12 +77,11 @@ pub async fn serve<H: Handler>(frontend: &Frontend<H>, mut transport: Transport)
                 return linger(&transport, &mut buffers.input).await;
             }
         };
-        let then = {
-            let work = pin!(exchange(frontend, &transport, &mut buffers, begun));
-            transport.pulse().timed(begun.began, work).await
-        };
+        transport.pulse().begin_account(begun.began);
+        let then = exchange(frontend, &transport, &mut buffers, begun).await;
+        transport.pulse().end_account();
         match then {
-            Then::Next => {}
+            Then::Next(now) => idle_since = now,
             Then::Close => return,
             Then::Linger => return linger(&transport, &mut buffers.input).await,
         }
@@ -115,6 +124,7 @@ async fn next_head<H: Handler>(
     frontend: &Frontend<H>,
     transport: &mut Transport,
     input: &mut Vec<u8>,
+    mut idle_since: Monotonic,
 ) -> Result<Begun, Unserved> {
     let pulse = transport.pulse().clone();
     pulse.set_deadline(Monotonic::NEVER);
@@ -123,13 +133,16 @@ async fn next_head<H: Handler>(
         if frontend.is_draining() {
             return Err(Unserved::Quiet);
         }
-        pulse.enter(Phase::Idle, SystemClock.now());
+        pulse.enter(Phase::Idle, idle_since);
         let received = transport.first_bytes(std::mem::take(input)).await;
         *input = received.map_err(|_| Unserved::Quiet)?;
         if input.is_empty() {
             return Err(Unserved::Quiet);
         }
         skip_empty_lines(input);
+        if input.is_empty() {
+            idle_since = SystemClock.now();
+        }
     }
     let began = SystemClock.now();
     pulse.enter(Phase::Head, began);
@@ -225,7 +238,7 @@ async fn exchange<H: Handler>(
     let unread = body.unread(DISCARD_MAX);
     let close =
         answer.response.close || message.close || frontend.is_draining() || unread == Unread::Lost;
-    let sent = respond(
+    let (sent, mut ended) = respond(
         frontend,
         transport,
         output,
@@ -248,10 +261,11 @@ async fn exchange<H: Handler>(
         if !body.discard(DISCARD_MAX).await {
             return Then::Linger;
         }
+        ended = SystemClock.now();
     }
     let left = body.early_left();
     keep_rest(input, left, stash);
-    Then::Next
+    Then::Next(ended)
 }
 
 /// Leaves in `input` what belongs to the next request: its last `left` bytes, and the stash's rest.
@@ -270,7 +284,7 @@ struct Received {
     bytes: u64,
 }
 
-/// Sends an answer and reports it; whether it was sent to its end.
+/// Sends an answer and reports it; whether it was sent to its end, and when.
 async fn respond<H: Handler>(
     frontend: &Frontend<H>,
     transport: &Transport,
@@ -279,13 +293,16 @@ async fn respond<H: Handler>(
     answer: Answer<H::Reader>,
     close: bool,
     received: Received,
-) -> bool {
+) -> (bool, Monotonic) {
     let Answer { ctx, response, mut outline } = answer;
     let send_began = SystemClock.now();
     transport.pulse().enter(Phase::Send, send_began);
     let Response { mut status, headers, body, .. } = response;
     let head_only = message.head.method == "HEAD" || matches!(status, 204 | 304);
     let mut head_length = render(frontend, output, status, &headers, &body, close, send_began);
+    if is_small(&body) {
+        frontend.choir().join().await;
+    }
     let before = transport.sent();
     let mut result = send(&ctx, transport, output, body, head_only).await;
 
@@ -314,7 +331,7 @@ async fn respond<H: Handler>(
     }
 
     let sent = transport.sent() - before;
-    frontend.report(
+    let ended = frontend.report(
         &ctx,
         transport,
         &outline,
@@ -326,7 +343,16 @@ async fn respond<H: Handler>(
             bytes_out: sent.saturating_sub(head_length),
         },
     );
-    result.is_ok()
+    (result.is_ok(), ended)
+}
+
+/// Whether waking the client is much of what it costs to send this.
+fn is_small<R>(body: &ResponseBody<R>) -> bool {
+    match body {
+        ResponseBody::Empty | ResponseBody::Declared(_) => true,
+        ResponseBody::Bytes(bytes) => bytes.len() as u64 <= SMALL_MAX,
+        ResponseBody::Stream { length, .. } => *length <= SMALL_MAX,
+    }
 }
 
 fn failure(error: &DriverError) -> (Outcome, Code) {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choir::Choir;
 use super::listener::{self, Lobby};
 use super::pulse::{Ward, Watched};
 use super::transport::Transport;
@@ -65,6 +66,7 @@ pub struct Frontend<H> {
     refused: Rc<Ward>,
     /// A look at both clocks.
     wall: Cell<(Monotonic, i64)>,
+    choir: Rc<Choir>,
 }
 
 impl<H: Handler> Frontend<H> {
@@ -89,6 +91,7 @@ impl<H: Handler> Frontend<H> {
             accepting: Cell::new(true),
             refused: Rc::default(),
             wall: Cell::default(),
+            choir: Rc::default(),
         })
     }
 
@@ -101,7 +104,9 @@ impl<H: Handler> Frontend<H> {
         let watched = self.ward.admit(SystemClock.now());
         let this = self.clone();
         runtime::spawn(async move { acceptor.run(this, watched).await });
-        // These two never end by themselves, and must not keep what they tend.
+        // These three never end by themselves, and must not keep what they tend.
+        let choir = self.choir.clone();
+        runtime::spawn(async move { choir.conduct().await });
         let (this, lobby, core) = (Rc::downgrade(self), self.lobby.clone(), self.core);
         runtime::spawn(async move {
             loop {
@@ -180,6 +185,12 @@ impl<H: Handler> Frontend<H> {
         &self.lobby
     }
 
+    /// Where answers wait to be sent together.
+    #[must_use]
+    pub(super) fn choir(&self) -> &Choir {
+        &self.choir
+    }
+
     /// This core's number.
     #[must_use]
     pub fn core(&self) -> usize {
@@ -212,14 +223,14 @@ impl<H: Handler> Frontend<H> {
         wall_ms.saturating_add(i64::try_from(now.since(read) / 1_000_000).unwrap_or(i64::MAX))
     }
 
-    /// Leaves the one record of a request.
+    /// Leaves the one record of a request, and returns when that ended.
     pub fn report(
         &self,
         ctx: &Context,
         transport: &Transport,
         outline: &Outline,
         measured: &Measured,
-    ) {
+    ) -> Monotonic {
         let trace = ctx.trace();
         let ended = SystemClock.now();
         trace.add(Stage::Send, ended.since(measured.send_began));
@@ -246,6 +257,7 @@ impl<H: Handler> Frontend<H> {
             queue_depth: trace.queue_depth.get(),
             cache_hit: trace.cache_hit.get(),
         });
+        ended
     }
 }
 

@@ -4,6 +4,7 @@
 //! requests and gives them to a [`Handler`]; [`send`] moves its answers to the socket. Nothing here
 //! knows what a request means.
 
+mod choir;
 pub mod connection;
 pub mod frontend;
 pub mod incoming;

@@ -48,6 +48,17 @@ pub enum Stop {
     Aborted,
 }
 
+/// What the account of a request stands at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// There is none.
+    Untimed,
+    /// The request waits.
+    Paused,
+    /// Its present turn began then.
+    Since(Monotonic),
+}
+
 /// One connection's state, as far as patience needs it.
 #[derive(Debug)]
 pub struct Pulse {
@@ -63,8 +74,7 @@ pub struct Pulse {
     attendant: RefCell<Option<Waker>>,
     /// Whether it is time to see if the client is still there.
     look: Cell<bool>,
-    /// When the present turn of a timed request began.
-    turn_began: Cell<Option<Monotonic>>,
+    turn: Cell<Turn>,
     busy_ns: Cell<u64>,
     cancellation: Cancellation,
     slot: Cell<usize>,
@@ -83,7 +93,7 @@ impl Pulse {
             waker: RefCell::new(None),
             attendant: RefCell::new(None),
             look: Cell::new(false),
-            turn_began: Cell::new(None),
+            turn: Cell::new(Turn::Untimed),
             busy_ns: Cell::new(0),
             cancellation: Cancellation::default(),
             slot: Cell::new(0),
@@ -170,32 +180,40 @@ impl Pulse {
         .await
     }
 
-    /// Runs a request that began at `began`, and keeps account of its turns on the core.
-    pub async fn timed<F: Future>(&self, began: Monotonic, mut work: Pin<&mut F>) -> F::Output {
-        self.busy_ns.set(0);
-        self.turn_began.set(Some(began));
-        let done = poll_fn(|cx| {
-            if self.turn_began.get().is_none() {
-                self.turn_began.set(Some(SystemClock.now()));
+    /// Runs a connection, and keeps account of the turns on the core of each of its requests.
+    pub async fn timed<F: Future>(&self, mut work: Pin<&mut F>) -> F::Output {
+        poll_fn(|cx| {
+            if self.turn.get() == Turn::Paused {
+                self.turn.set(Turn::Since(SystemClock.now()));
             }
             let polled = work.as_mut().poll(cx);
-            if polled.is_pending() {
+            if self.turn.get() != Turn::Untimed && polled.is_pending() {
                 self.busy_ns.set(self.busy_ns(SystemClock.now()));
-                self.turn_began.set(None);
+                self.turn.set(Turn::Paused);
             }
             polled
         })
-        .await;
-        self.turn_began.set(None);
-        done
+        .await
+    }
+
+    /// Begins the account of a request that began at `began`.
+    pub fn begin_account(&self, began: Monotonic) {
+        self.busy_ns.set(0);
+        self.turn.set(Turn::Since(began));
+    }
+
+    /// Ends the account.
+    pub fn end_account(&self) {
+        self.turn.set(Turn::Untimed);
     }
 
     /// How long the turns of the present request were, up to `now`; 0 for one that is not timed.
     #[must_use]
     pub fn busy_ns(&self, now: Monotonic) -> u64 {
-        match self.turn_began.get() {
-            Some(began) => self.busy_ns.get() + now.since(began),
-            None => 0,
+        match self.turn.get() {
+            Turn::Since(began) => self.busy_ns.get() + now.since(began),
+            Turn::Paused => self.busy_ns.get(),
+            Turn::Untimed => 0,
         }
     }
 
