@@ -3,7 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the lint points to")]
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Clock;
 use crate::context::Monotonic;
@@ -12,20 +14,22 @@ use crate::context::Monotonic;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+/// Nanoseconds that the kernel's monotonic clock shows.
+fn since_boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
 /// What [`Monotonic`] counts from: a second before the first look, so that 0 is in the past.
-fn origin() -> Instant {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    *ORIGIN.get_or_init(|| {
-        let now = Instant::now();
-        now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
-    })
+fn origin_ns() -> u64 {
+    static ORIGIN_NS: OnceLock<u64> = OnceLock::new();
+    *ORIGIN_NS.get_or_init(|| since_boot_ns().saturating_sub(1_000_000_000))
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Monotonic {
-        let origin = origin();
-        let elapsed = Instant::now().saturating_duration_since(origin);
-        Monotonic(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+        let origin_ns = origin_ns();
+        Monotonic(since_boot_ns().saturating_sub(origin_ns))
     }
 
     fn wall_ms(&self) -> i64 {

@@ -18,17 +18,10 @@ use crate::driver::Reader;
 use crate::engine::AnyReader;
 use crate::http::{Body, RequestHead, Response};
 use crate::s3::error::Code;
-use crate::s3::{self, Outline, Reply, Service};
+use crate::s3::{self, Service};
 
 /// A handler's answer to one request.
-pub struct Answer<R> {
-    /// The request's context, now with its tenant.
-    pub ctx: Context,
-    /// What to send.
-    pub response: Response<R>,
-    /// What to record.
-    pub outline: Outline,
-}
+pub use crate::s3::Reply as Answer;
 
 /// What requests are for.
 pub trait Handler: 'static {
@@ -52,14 +45,14 @@ pub trait Handler: 'static {
 impl Handler for Service {
     type Reader = AnyReader;
 
-    async fn serve<B: Body>(
+    // As it is: a future around it would move it, some ten KiB, into its own place.
+    fn serve<B: Body>(
         &self,
         ctx: Context,
         head: &RequestHead<'_>,
         body: &mut B,
-    ) -> Answer<AnyReader> {
-        let Reply { ctx, response, outline } = Self::serve(self, ctx, head, body).await;
-        Answer { ctx, response, outline }
+    ) -> impl Future<Output = Answer<AnyReader>> {
+        Self::serve(self, ctx, head, body)
     }
 
     fn refuse(&self, request_id: RequestId, code: Code) -> Response<AnyReader> {

@@ -57,11 +57,11 @@ type WaitForMemory =
 
 /// A response, and what its event tells of the request.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply<R = AnyReader> {
     /// The request's context, from then on with the tenant.
     pub ctx: Context,
     /// What to send.
-    pub response: Response<AnyReader>,
+    pub response: Response<R>,
     /// What to tell.
     pub outline: Outline,
 }
