@@ -147,6 +147,9 @@ WORKLOADS = [
     Workload("head", "HEAD", "10,000 keys, 32 connections", ["head"], "small"),
     Workload("delete", "DELETE, durable, 64 at once", "20,000 keys of 4 KiB, each once",
              ["delete", "--concurrency", "64", "--warm-up-s", "0"], "delete", keys=20_000, is_used_up=True),
+    Workload("delete-many", "DELETE in batches of 1,000, durable", "20,000 keys of 4 KiB, 8 batches at once; an operation "
+             "is a key", ["delete-many", "--batch", "1000", "--concurrency", "8", "--warm-up-s", "0"], "delete-many",
+             keys=20_000, is_used_up=True),
     Workload("mixed", "Mix of 64 KiB", "45 % GET, 30 % HEAD, 15 % PUT, 10 % DELETE",
              ["mixed"], "mixed", "64KiB", 2_000),
     Workload("multipart", "Multipart, 4 parts of 5 MiB", "8 uploads at once; an operation is an upload",
