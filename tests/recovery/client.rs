@@ -135,7 +135,7 @@ pub(crate) fn read_answer(stream: &mut TcpStream, is_head: bool) -> io::Result<(
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
         }
-        let count = stream.read(&mut piece)?;
+        let count = read_some(stream, &mut piece)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -152,7 +152,7 @@ pub(crate) fn read_answer(stream: &mut TcpStream, is_head: bool) -> io::Result<(
         body.clear();
     } else if field("transfer-encoding") == Some("chunked") {
         while !body.ends_with(b"0\r\n\r\n") {
-            let count = stream.read(&mut piece)?;
+            let count = read_some(stream, &mut piece)?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -169,6 +169,17 @@ pub(crate) fn read_answer(stream: &mut TcpStream, is_head: bool) -> io::Result<(
     let etag = field("etag").unwrap_or_default().to_owned();
     let reusable = field("connection") != Some("close");
     Ok((Answer { status, etag, body }, reusable))
+}
+
+/// Reads once. Where there is a time limit, the kernel does not take up a read again that a stop of the process, and not
+/// a signal for it, has interrupted.
+fn read_some(stream: &mut TcpStream, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
 
 fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
