@@ -26,13 +26,15 @@ pub(crate) struct Checkpoints {
     attempts: AtomicUsize,
     /// There was no room for one: none is made until there is some.
     resting: AtomicBool,
+    /// A dead log segment waits for one.
+    waited_for: AtomicBool,
+    /// Artifacts that were refused for want of room.
+    refusals: AtomicU64,
     /// None is ever made.
     off: bool,
     /// No more are made in this start.
     given_up: AtomicBool,
     damaged: AtomicBool,
-    /// Room is set aside.
-    reserved: AtomicBool,
     /// By core: the position before which its log of this start is covered, once it has a mark.
     positions: Box<[AtomicU32]>,
     /// Log segments of earlier starts that were covered when we started.
@@ -83,10 +85,11 @@ impl Checkpoints {
             any: AtomicBool::new(false),
             attempts: AtomicUsize::new(0),
             resting: AtomicBool::new(false),
+            waited_for: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
             off: !sorted_runs,
             given_up: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
-            reserved: AtomicBool::new(false),
             positions: (0..cores).map(|_| AtomicU32::new(NONE)).collect(),
             covered: Mutex::default(),
             wanted: (0..cores).map(|_| AtomicBool::new(false)).collect(),
@@ -105,14 +108,14 @@ impl Checkpoints {
     pub(crate) fn attempt(&self) -> Option<Attempt<'_>> {
         let more = |attempts: usize| attempts.checked_add(1).filter(|more| *more < ALONE);
         let begun = self.attempts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
-        begun.is_ok().then_some(Attempt { checkpoints: self, weight: 1 })
+        begun.is_ok().then(|| Attempt { checkpoints: self, weight: 1 })
     }
 
     /// Keeps everybody from making one; `None` if somebody does.
     pub(crate) fn alone(&self) -> Option<Attempt<'_>> {
         let order = Ordering::SeqCst;
         let begun = self.attempts.compare_exchange(0, ALONE, order, order);
-        begun.is_ok().then_some(Attempt { checkpoints: self, weight: ALONE })
+        begun.is_ok().then(|| Attempt { checkpoints: self, weight: ALONE })
     }
 
     /// There is no checkpoint any more, and the runs have what they had: the next checkpoints are of everything. None is
@@ -126,6 +129,7 @@ impl Checkpoints {
             position.store(NONE, Ordering::SeqCst);
         }
         lock(&self.covered).clear();
+        self.waited_for.store(false, Ordering::SeqCst);
         self.any.store(false, Ordering::SeqCst);
     }
 
@@ -188,18 +192,10 @@ impl Checkpoints {
         self.damaged.load(Ordering::SeqCst)
     }
 
-    /// Whether room is set aside for checkpoints.
-    pub(crate) fn has_reserve(&self) -> bool {
-        self.reserved.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn set_reserve(&self, there: bool) {
-        self.reserved.store(there, Ordering::SeqCst);
-    }
-
     /// A mark of this start is durable.
     pub(crate) fn marked(&self, core: usize, position: u32) {
         self.positions[core].store(position, Ordering::SeqCst);
+        self.waited_for.store(false, Ordering::SeqCst);
     }
 
     /// The position up to which a core's log is marked.
@@ -222,6 +218,7 @@ impl Checkpoints {
         let covered =
             !self.is_strict() || self.position(core).is_some_and(|before| position < before);
         if !covered {
+            self.waited_for.store(true, Ordering::SeqCst);
             self.want(core);
         }
         covered
@@ -232,10 +229,26 @@ impl Checkpoints {
         let covered =
             !self.is_strict() || lock(&self.covered).contains(&segment) || self.all_marked();
         if !covered {
+            self.waited_for.store(true, Ordering::SeqCst);
             let missing = (0..self.positions.len()).filter(|&core| self.position(core).is_none());
             missing.for_each(|core| self.want(core));
         }
         covered
+    }
+
+    /// Whether a dead log segment waited for a checkpoint, and none was made since.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waited_for.load(Ordering::SeqCst)
+    }
+
+    /// An artifact was refused for want of room.
+    pub(crate) fn note_refusal(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused so far.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// Asks a core for a checkpoint.
@@ -273,5 +286,24 @@ impl Checkpoints {
         self.any.store(false, Ordering::SeqCst);
         lock(&self.covered).clear();
         lock(&self.runs).clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_is_refused_changes_nothing() {
+        let checkpoints = Checkpoints::new(1, true);
+        let attempt = checkpoints.attempt();
+        assert!(attempt.is_some() && checkpoints.alone().is_none());
+        drop(attempt);
+        assert!(!checkpoints.is_strict());
+        let alone = checkpoints.alone();
+        assert!(alone.is_some() && checkpoints.attempt().is_none());
+        drop(alone);
+        assert!(!checkpoints.is_strict());
+        assert!(checkpoints.alone().is_some());
     }
 }

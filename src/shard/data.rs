@@ -97,14 +97,25 @@ impl<D: Disk> DataWriter<D> {
     /// # Errors
     /// [`ShardError::Full`] if no segment can be made.
     pub(crate) async fn extent(&self, size: u64) -> Result<Sink<D::File>, ShardError> {
-        self.extent_as(self.shared.volume.next_segment_id(), size).await
+        let kept_free = 2 * self.shared.kept_free();
+        self.extent_of(self.shared.volume.next_segment_id(), size, kept_free).await
     }
 
-    /// As [`DataWriter::extent`], for the bytes of an extent that keeps its id at another place.
+    /// As [`DataWriter::extent`], for the bytes of an extent that keeps its id at another place: the room that is left
+    /// to others may be used, for more is won.
     ///
     /// # Errors
     /// As there.
     pub(crate) async fn extent_as(&self, id: u64, size: u64) -> Result<Sink<D::File>, ShardError> {
+        self.extent_of(id, size, 0).await
+    }
+
+    async fn extent_of(
+        &self,
+        id: u64,
+        size: u64,
+        kept_free: u64,
+    ) -> Result<Sink<D::File>, ShardError> {
         let length = extent_length(size);
         loop {
             if let Some(sink) = self.take(id, size, length) {
@@ -115,7 +126,7 @@ impl<D: Disk> DataWriter<D> {
             if let Some(sink) = self.take(id, size, length) {
                 return Ok(sink);
             }
-            let segment = self.open_segment(length).await?;
+            let segment = self.open_segment(length, kept_free).await?;
             if let Some(full) = self.active.replace(Some(Rc::new(segment))) {
                 self.shared.segments.seal_data(full.id, full.length);
             }
@@ -140,22 +151,26 @@ impl<D: Disk> DataWriter<D> {
         })
     }
 
-    async fn open_segment(&self, least: u64) -> Result<Active<D::File>, ShardError> {
+    async fn open_segment(
+        &self,
+        least: u64,
+        kept_free: u64,
+    ) -> Result<Active<D::File>, ShardError> {
         let id = self.shared.volume.next_segment_id();
         let layout = self.shared.volume.layout();
+        let free = self.need_room(least, kept_free).await?;
         let path = path(layout, FileName::Segment(id));
         let options =
             OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
         let file = self.disk.open(&path, options).await?;
-        let free = self.disk.free_bytes(&layout.data()).await.unwrap_or(u64::MAX);
         let sizes = self.shared.sizes;
         let share = (free / FREE_SHARE).max(sizes.data_segment_min);
         let share = share - share % sizes.data_segment_min;
         let mut length = sizes.data_segment.min(share).max(least);
-        let mut allocated = file.allocate(length).await;
-        for smaller in [sizes.data_segment_min.max(least), least] {
-            if allocated.as_ref().is_err_and(is_full) {
-                length = smaller;
+        let mut allocated = Err(io::ErrorKind::StorageFull.into());
+        for tried in [length, sizes.data_segment_min.max(least), least] {
+            if tried <= free && allocated.as_ref().is_err_and(is_full) {
+                length = tried;
                 allocated = file.allocate(length).await;
             }
         }
@@ -181,11 +196,24 @@ impl<D: Disk> DataWriter<D> {
         })
     }
 
+    /// Bytes that are free beside those that are kept so: at least so many.
+    async fn need_room(&self, least: u64, kept_free: u64) -> Result<u64, ShardError> {
+        let free = self.disk.free_bytes(&self.shared.volume.layout().data()).await;
+        let free = free.unwrap_or(u64::MAX).saturating_sub(kept_free);
+        if free < least {
+            self.shared.checkpoints.note_refusal();
+            return Err(ShardError::Full);
+        }
+        Ok(free)
+    }
+
     /// A file of its own; `size` if it is known.
     ///
     /// # Errors
     /// [`ShardError::Full`] if there is no room.
     pub(crate) async fn own_file(&self, size: Option<u64>) -> Result<Sink<D::File>, ShardError> {
+        let least = extent_length(size.unwrap_or_default());
+        self.need_room(least, 2 * self.shared.kept_free()).await?;
         let id = self.shared.volume.next_segment_id();
         let path = path(self.shared.volume.layout(), FileName::OwnFile(id));
         let location = Location::OwnFile { id };

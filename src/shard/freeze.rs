@@ -26,6 +26,8 @@ pub(crate) struct FrozenShard {
     /// What is to be listed, in the order of stems: containers, uploads and parts, and the artifacts of an active table
     /// that stays, with their tombstones.
     pub(crate) listed: Vec<Listed>,
+    /// An active table that stays hides all that the runs hold: they can go.
+    pub(crate) is_dead: bool,
 }
 
 /// An entry of its own.
@@ -39,6 +41,11 @@ pub(crate) struct Listed {
 impl Listed {
     pub(crate) fn of(version: &[u8], entry: &Entry) -> Self {
         Self { version: version.into(), place: entry.place, value: entry.value.clone() }
+    }
+
+    /// Bytes of its key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        self.version.len() + self.value.len()
     }
 
     pub(crate) fn version(&self) -> Version<'_> {
@@ -57,6 +64,7 @@ pub(crate) fn freeze(shared: &Shared, shard: u8, least: usize) -> FrozenShard {
     let active = &view.active;
     let is_run = !active.table.is_empty() && active.table.bytes() >= least;
     let mut listed = residents(map);
+    let is_dead = !is_run && shared.has_dead_runs(shard);
     let table = if is_run {
         let frozen = Some(Arc::clone(active));
         let runs = Arc::clone(&view.runs);
@@ -68,7 +76,7 @@ pub(crate) fn freeze(shared: &Shared, shard: u8, least: usize) -> FrozenShard {
         listed.sort_by(|one, other| one.version.cmp(&other.version));
         None
     };
-    FrozenShard { shard, sequence, table, listed }
+    FrozenShard { shard, sequence, table, listed, is_dead }
 }
 
 fn residents(map: &ShardMap) -> Vec<Listed> {

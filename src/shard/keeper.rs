@@ -8,9 +8,10 @@
 //! Nothing of it is needed to start: all can be built again from the logs. What fails to be written is given up, and
 //! the tables stay in memory.
 
+mod dead;
+mod error;
 mod flush;
 mod merge;
-mod reserve;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,11 +20,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use error::KeepError;
+
 use super::error::ShardError;
 use super::finder::Finder;
 use super::freeze::{FrozenShard, FrozenShards};
-use super::index::checkpoint::{CheckpointError, Derived, Mark, ShardSet};
-use super::index::run::{RunError, directory, path as run_path};
+use super::index::checkpoint::{Derived, Mark, ShardSet};
+use super::index::run::{Run, directory, path as run_path};
 use super::log::LogId;
 use super::shared::Shared;
 use super::turn::Turn;
@@ -39,53 +42,8 @@ const LEAST_SHARE: usize = 4;
 /// So many times as much as usual may be in memory when tables cannot be flushed any more.
 const LIMITS_MAX: usize = 8;
 
-/// Log segments for which there is room when checkpoints are made again.
+/// When checkpoints are made again for which there was no room, so many times as much is free as must stay so.
 const ROOM: u64 = 2;
-
-/// Why something was not written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum KeepError {
-    #[error("the disk is full")]
-    Full,
-    #[error("{0}")]
-    Io(io::Error),
-    #[error(transparent)]
-    Run(RunError),
-    #[error(transparent)]
-    Checkpoint(CheckpointError),
-    /// The commit loop did not answer.
-    #[error(transparent)]
-    Shard(ShardError),
-    #[error("the driver stops")]
-    Stopping,
-}
-
-impl From<io::Error> for KeepError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Io(error),
-        }
-    }
-}
-
-impl From<RunError> for KeepError {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Io(error) => error.into(),
-            damaged @ RunError::Damaged { .. } => Self::Run(damaged),
-        }
-    }
-}
-
-impl From<CheckpointError> for KeepError {
-    fn from(error: CheckpointError) -> Self {
-        match error {
-            CheckpointError::Io(error) => error.into(),
-            damaged @ CheckpointError::Damaged(_) => Self::Checkpoint(damaged),
-        }
-    }
-}
 
 /// One core's keeper.
 pub(crate) struct Keeper<D: Disk> {
@@ -99,6 +57,8 @@ pub(crate) struct Keeper<D: Disk> {
     limit_hard: Cell<usize>,
     /// Whoever replaces the runs of a shard has it.
     runs: Turn,
+    /// The shard whose runs are being merged: they stay meanwhile.
+    merging: Cell<Option<u8>>,
     /// Whoever makes checkpoints has it.
     rounds: Turn,
     /// Frozen shards that could not be written for want of room.
@@ -113,6 +73,8 @@ pub(crate) struct Keeper<D: Disk> {
     /// The disk was full at the last attempt.
     starved: Cell<bool>,
     forgotten: Cell<bool>,
+    /// Artifacts that had been refused when dead runs were last looked for.
+    refusals: Cell<u64>,
 }
 
 impl<D: Disk> Keeper<D> {
@@ -132,6 +94,7 @@ impl<D: Disk> Keeper<D> {
             limit,
             limit_hard: Cell::new(0),
             runs: Turn::default(),
+            merging: Cell::new(None),
             rounds: Turn::default(),
             stalled: RefCell::default(),
             condemned: RefCell::default(),
@@ -140,6 +103,7 @@ impl<D: Disk> Keeper<D> {
             stopping: Cell::new(false),
             starved: Cell::new(false),
             forgotten: Cell::new(false),
+            refusals: Cell::new(0),
         };
         keeper.shared.index.count_tables(core, keeper.shards());
         // What recovery has left in memory is flushed first; that keeps nobody waiting.
@@ -173,10 +137,15 @@ impl<D: Disk> Keeper<D> {
 
     /// Whether nothing more can be taken, because tables cannot be flushed any more.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let checkpoints = &self.shared.checkpoints;
-        checkpoints.is_given_up()
-            && !checkpoints.is_off()
+        self.cannot_flush()
+            && !self.shared.checkpoints.is_off()
             && self.table_bytes() > LIMITS_MAX * self.limit_hard.get()
+    }
+
+    /// Whether it is of no use to wait for a flush.
+    pub(crate) fn cannot_flush(&self) -> bool {
+        let checkpoints = &self.shared.checkpoints;
+        checkpoints.is_given_up() || checkpoints.is_resting() || self.starved.get()
     }
 
     /// Whether tables should be flushed.
@@ -221,13 +190,11 @@ impl<D: Disk> Keeper<D> {
             return;
         }
         if self.shared.checkpoints.is_resting() {
-            if !self.has_room().await {
+            self.drop_dead_runs().await;
+            if !self.has_room((ROOM - 1) * self.shared.kept_free()).await {
                 return;
             }
             self.shared.checkpoints.wake();
-        }
-        if self.shared.checkpoints.is_any() && !self.starved.get() {
-            self.keep_reserve().await;
         }
         if self.is_due() {
             let freeze = async |shards: Vec<u8>| {
@@ -258,11 +225,16 @@ impl<D: Disk> Keeper<D> {
         self.checkpoint(freeze).await;
     }
 
-    /// Whether checkpoints may be made again, once there was no room for one.
-    async fn has_room(&self) -> bool {
+    /// Whether so many bytes may be used, and enough is left to the logs.
+    async fn has_room(&self, bytes: u64) -> bool {
         let folder = directory(self.shared.volume.layout());
         let free = self.disk.free_bytes(&folder).await;
-        free.is_ok_and(|free| free >= ROOM * self.shared.sizes.log_segment)
+        free.is_ok_and(|free| free >= self.shared.kept_free() + bytes)
+    }
+
+    /// Fails like a full disk where there is no room for so many bytes.
+    async fn need_room(&self, bytes: u64) -> Result<(), KeepError> {
+        if self.has_room(bytes).await { Ok(()) } else { Err(KeepError::Full) }
     }
 
     fn is_due(&self) -> bool {
@@ -273,21 +245,25 @@ impl<D: Disk> Keeper<D> {
             || advanced >= self.shared.sizes.checkpoint_segments
             || !self.stalled.borrow().is_empty()
             || self.is_filling()
+            || self.could_make_room()
+    }
+
+    /// Whether artifacts were refused for want of room that runs have.
+    fn could_make_room(&self) -> bool {
+        let refusals = self.shared.checkpoints.refusals();
+        self.refusals.replace(refusals) != refusals
+            && self.shards().any(|shard| self.shared.has_dead_runs(shard))
     }
 
     /// Makes a checkpoint of all that has changed, and tells how it went.
     async fn checkpoint(&self, freeze: impl AsyncFn(Vec<u8>) -> Result<FrozenShards, ShardError>) {
         let _turn = self.rounds.wait().await;
-        let mut done = self.round(&freeze).await;
-        if matches!(done, Err(KeepError::Full)) && self.give_reserve().await {
-            done = self.round(&freeze).await;
-        }
+        let done = self.round(&freeze).await;
         self.starved.set(matches!(done, Err(KeepError::Full)));
         match done {
-            Ok(()) => self.keep_reserve().await,
-            Err(KeepError::Full) => {
-                tracing::debug!(core = self.core, "no room for a checkpoint");
-                self.do_without().await;
+            Ok(()) => {}
+            Err(KeepError::Full) if self.shared.checkpoints.is_waited_for() => {
+                self.do_without().await
             }
             Err(error) => self.failed(&error),
         }
@@ -392,6 +368,12 @@ impl<D: Disk> Keeper<D> {
             }
         }
         Ok(())
+    }
+
+    /// Removes runs that are in no view any more, once nobody can read them.
+    fn condemn<'r>(&self, runs: impl IntoIterator<Item = &'r Arc<Run>>) {
+        let stamp = self.shared.epochs.stamp();
+        self.condemned.borrow_mut().extend(runs.into_iter().map(|run| (stamp, run.id())));
     }
 
     /// Removes the runs that nobody can read any more.

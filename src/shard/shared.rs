@@ -1,7 +1,7 @@
 //! What the cores share of one data folder: the read side of the index, the mailboxes and the books of the segments.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_channel::oneshot;
@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     old_logs: AtomicUsize,
     /// The log segments of each core in this start, in order, with their positions; the last is being written.
     logs: Box<[Mutex<Log>]>,
+    /// Length of a log segment in this start; it depends on the disk.
+    log_length: AtomicU64,
     abandoned: AtomicBool,
 }
 
@@ -77,6 +79,7 @@ impl Shared {
             write_state: AtomicU8::new(WriteState::Open as u8),
             old_logs: AtomicUsize::new(usize::MAX),
             logs: (0..cores).map(|_| Mutex::default()).collect(),
+            log_length: AtomicU64::new(sizes.log_segment),
             abandoned: AtomicBool::new(false),
         }
     }
@@ -110,6 +113,30 @@ impl Shared {
         let keep_poisoned = |now: u8| (now != WriteState::Poisoned as u8).then_some(state as u8);
         // It fails only where it stays poisoned.
         let _ = self.write_state.fetch_update(Ordering::AcqRel, Ordering::Acquire, keep_poisoned);
+    }
+
+    /// Whether a shard has runs, and its active table hides all that they hold. For the shard's owner.
+    pub(crate) fn has_dead_runs(&self, shard: u8) -> bool {
+        let view = self.index.shard(shard).view();
+        !view.runs.is_empty()
+            && view.frozen.is_none()
+            && self.checkpoints.book(shard).accounts == *view.active.shadowed()
+    }
+
+    /// Notes how long the log's segments are.
+    pub(crate) fn set_log_length(&self, length: u64) {
+        self.log_length.store(length, Ordering::Relaxed);
+    }
+
+    /// Free bytes of the disk that runs and checkpoints leave to the logs, so that what is dead in these can go. New
+    /// artifacts leave twice as much, so that a disk that is full of them has room for a checkpoint. Without runs a log
+    /// keeps what it needs itself.
+    pub(crate) fn kept_free(&self) -> u64 {
+        if self.checkpoints.is_off() {
+            return 0;
+        }
+        let length = self.log_length.load(Ordering::Relaxed);
+        length + length / 2
     }
 
     /// Lets the cores stop as a crash would leave them: nothing is sealed or cut.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::index::run::directory;
 use super::log::Layout;
 use super::log::format::{BLOCK, is_unused};
+use super::log::recycled::Recycled;
 use crate::io::folder::{Folder, FolderLock, SystemFolder};
 
 /// The newest on-disk format that this code reads, and the one it writes.
@@ -84,6 +85,7 @@ pub struct Volume {
     superblock: Superblock,
     /// The next id's low half.
     next: AtomicU64,
+    pub(crate) recycled: Recycled,
     _lock: FolderLock,
 }
 
@@ -127,7 +129,8 @@ impl Volume {
         };
         write(folder, root, superblock)?;
         remove_unused(folder, &layout)?;
-        Ok(Self { layout, superblock, next: AtomicU64::new(1), _lock: lock })
+        let (next, recycled) = (AtomicU64::new(1), Recycled::default());
+        Ok(Self { layout, superblock, next, recycled, _lock: lock })
     }
 
     /// The number of this start, from 1; one more than at the last.

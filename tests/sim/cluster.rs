@@ -67,7 +67,6 @@ impl Cluster {
         disk: &SimDisk,
         random: &mut Random,
         now_ns: u64,
-        may_fill: bool,
     ) -> Result<Self, StartError> {
         let cores = [1, 1, 2, 3][random.below(4)];
         let methods = [SyncMethod::DurableWrites, SyncMethod::WriteThenSync];
@@ -76,8 +75,8 @@ impl Cluster {
         let (tables, table_min) =
             if PLANTED { (SIZES.tables, 0) } else { TABLES[random.below(TABLES.len())] };
         let sizes = Sizes { tables, table_min, ..SIZES };
-        // Runs come and go. Where the disk may be full they are not meant to be used yet.
-        let sorted_runs = !PLANTED && !random.one_in(6) && !may_fill;
+        // Runs come and go.
+        let sorted_runs = !PLANTED && !random.one_in(6);
         let upkeep = UpkeepOptions { scrub, uploads_expire: None, sorted_runs };
         let options = LocalOptions { sizes, sync_method, upkeep, recount: !PLANTED };
         let simulation = Simulation::new(random.number(), now_ns);

@@ -50,8 +50,8 @@ impl Perils {
             perils.faults.read_error = rare(random, 100);
         }
         match random.below(6) {
-            // Logs of three cores fit, with three segments each.
-            0 => perils.capacity = Some((480 << 10) + random.number() % (480 << 10)),
+            // Logs of three cores fit, with three segments each, and what must stay free besides.
+            0 => perils.capacity = Some((600 << 10) + random.number() % (480 << 10)),
             1 | 2 => perils.rot = true,
             3 => perils.faults.lost = rare(random, 50),
             4 => perils.faults.misdirected = rare(random, 50),

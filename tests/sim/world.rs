@@ -102,8 +102,7 @@ impl World {
             life.disk.set_faults(self.perils.faults(life.trust));
             life.disk.set_capacity(self.perils.capacity);
         }
-        let may_fill = self.perils.capacity.is_some();
-        let started = Cluster::start(&life.disk, &mut self.random, life.now_ns, may_fill);
+        let started = Cluster::start(&life.disk, &mut self.random, life.now_ns);
         life.disk.set_faults(Faults::default());
         life.trust = life.trust.max(rot::trust_after(&life.disk, &life.disk.misdeeds()));
         let in_recovery = life.disk.take_snapshots();

@@ -260,6 +260,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
         let free = disk.free_bytes(&log_volume.layout().log()).await?;
         let (sync_method, segment_length) = (volume.sync_method, shared.sizes.log_segment);
         let options = LogOptions { sync_method, segment_length }.fitting(free, shared.cores());
+        shared.set_log_length(options.segment_length);
         let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, options);
         let log = log.await.map_err(|error| match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

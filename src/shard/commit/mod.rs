@@ -123,10 +123,7 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         }
         self.exhausted = self.keeper.is_exhausted();
         let end = self.clock.now().after(FLUSH_PATIENCE);
-        while self.keeper.is_full()
-            && !self.shared.checkpoints.is_given_up()
-            && self.clock.now() < end
-        {
+        while self.keeper.is_full() && !self.keeper.cannot_flush() && self.clock.now() < end {
             self.clock.sleep(FLUSH_LOOK).await;
             self.receive();
         }

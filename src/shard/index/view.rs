@@ -1,6 +1,6 @@
 //! Where a shard's artifacts are looked up: tables in memory over sorted runs on disk.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::checkpoint::Accounts;
 use super::run::{Probe, Run};
@@ -11,12 +11,18 @@ use super::table::Table;
 pub(crate) struct MemTable {
     pub(crate) table: Table,
     shadowed: Mutex<Accounts>,
+    holdings: OnceLock<Accounts>,
 }
 
 impl MemTable {
     /// What entries below it hold that its own entries hide. For the shard's owner.
     pub(crate) fn shadowed(&self) -> MutexGuard<'_, Accounts> {
         self.shadowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its own entries hold, once it is frozen and that was counted.
+    pub(crate) fn holdings(&self) -> &OnceLock<Accounts> {
+        &self.holdings
     }
 }
 

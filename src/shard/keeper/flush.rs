@@ -6,13 +6,16 @@ use std::sync::atomic::Ordering;
 use super::{KeepError, Keeper};
 use crate::io::Disk;
 use crate::runtime;
-use crate::shard::freeze::FrozenShard;
+use crate::shard::freeze::{FrozenShard, Listed};
 use crate::shard::index::checkpoint::{Accounts, CheckpointBuilder, Derived};
 use crate::shard::index::run::{Run, RunWriter, Version, directory, path as run_path};
 use crate::shard::index::{MemTable, View, key};
 
 /// Entries that are written before others have a turn.
-const ENTRIES: usize = 64;
+pub(super) const ENTRIES: usize = 64;
+
+/// What a run or a checkpoint takes besides its entries.
+pub(super) const MARGIN: u64 = 16 << 10;
 
 /// A table that became a run.
 struct Flushed {
@@ -40,11 +43,7 @@ impl<D: Disk> Keeper<D> {
                 Ok(one) => flushed.push(one),
                 Err(error) => {
                     // Nobody knows of them yet.
-                    for Flushed { run, .. } in flushed.into_iter().flatten() {
-                        if let Some(run) = run {
-                            self.give_up_run(run.id()).await;
-                        }
-                    }
+                    self.give_up_runs(&flushed_runs(&flushed)).await;
                     return Err(error);
                 }
             }
@@ -55,17 +54,27 @@ impl<D: Disk> Keeper<D> {
         }
         let _turn = self.runs.wait().await;
         let mut books = Vec::with_capacity(frozen.len());
-        for (shard, flushed) in frozen.iter().zip(&flushed) {
+        for (shard, one) in frozen.iter().zip(&flushed) {
             let view = self.shared.index.shard(shard.shard).view();
-            let new = flushed.as_ref().and_then(|flushed| flushed.run.as_ref());
-            let runs: Arc<[Arc<Run>]> = new.into_iter().chain(&*view.runs).cloned().collect();
+            let new = one.as_ref().and_then(|one| one.run.as_ref());
+            let mut runs: Arc<[Arc<Run>]> = new.into_iter().chain(&*view.runs).cloned().collect();
             let mut accounts = self.shared.checkpoints.book(shard.shard).accounts.clone();
-            if let (Some(flushed), Some(table)) = (flushed, &shard.table) {
-                accounts.add_all(&flushed.holdings);
+            if let (Some(one), Some(table)) = (one, &shard.table) {
+                accounts.add_all(&one.holdings);
                 accounts.subtract_all(&table.shadowed());
             }
-            if !stalled {
-                self.write_checkpoint(shard, &runs, &accounts).await?;
+            // Where nothing is left but tombstones, and the checkpoint says so, they hide nothing.
+            let stays = stalled || self.merging.get() == Some(shard.shard);
+            if (shard.is_dead || accounts.is_empty()) && !stays {
+                runs = Arc::default();
+                accounts = Accounts::default();
+            }
+            if !stalled && let Err(error) = self.write_checkpoint(shard, &runs, &accounts).await {
+                if matches!(error, KeepError::Full) {
+                    let unnamed = flushed_runs(&flushed[books.len()..]);
+                    self.give_up_runs(&unnamed).await;
+                }
+                return Err(error);
             }
             books.push((runs, accounts));
         }
@@ -79,18 +88,29 @@ impl<D: Disk> Keeper<D> {
             }
             book.accounts = accounts;
             drop(book);
-            if flushed.is_some() {
-                let map = self.shared.index.shard(shard.shard);
-                runs.iter().for_each(|run| self.shared.checkpoints.add_run(run.id()));
-                let active = Arc::clone(&map.view().active);
-                map.set_view(View { active, frozen: None, runs });
-                self.shared.checkpoints.counters.flushes.fetch_add(1, Ordering::Relaxed);
+            let map = self.shared.index.shard(shard.shard);
+            let old = map.view();
+            let drops_all = runs.is_empty() && !old.runs.is_empty();
+            if flushed.is_none() && !drops_all {
+                continue;
             }
+            runs.iter().for_each(|run| self.shared.checkpoints.add_run(run.id()));
+            if drops_all {
+                self.condemn(flushed.as_ref().and_then(|flushed| flushed.run.as_ref()));
+                self.condemn(&*old.runs);
+            }
+            if shard.is_dead && drops_all {
+                *old.active.shadowed() = Accounts::default();
+            }
+            map.set_view(View { active: Arc::clone(&old.active), frozen: None, runs });
+            self.shared.checkpoints.counters.flushes.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
     async fn write_run(&self, shard: u8, table: &MemTable) -> Result<Flushed, KeepError> {
+        // It is no longer than its entries are in memory, but for its last block.
+        self.need_room(table.table.bytes() as u64 + MARGIN).await?;
         let id = self.shared.volume.next_segment_id();
         let path = run_path(self.shared.volume.layout(), id);
         let stems = table.table.len() as u64;
@@ -145,6 +165,8 @@ impl<D: Disk> Keeper<D> {
         runs: &[Arc<Run>],
         accounts: &Accounts,
     ) -> Result<(), KeepError> {
+        let listed: usize = shard.listed.iter().map(Listed::bytes).sum();
+        self.need_room(listed as u64 + MARGIN).await?;
         let ids: Vec<u64> = runs.iter().map(|run| run.id()).collect();
         let mut checkpoint = CheckpointBuilder::new(shard.shard, shard.sequence, &ids, accounts);
         for (number, listed) in shard.listed.iter().enumerate() {
@@ -175,10 +197,22 @@ impl<D: Disk> Keeper<D> {
         written
     }
 
+    async fn give_up_runs(&self, runs: &[u64]) {
+        for run in runs {
+            self.give_up_run(*run).await;
+        }
+    }
+
     /// Removes a run that no checkpoint names.
     pub(super) async fn give_up_run(&self, run: u64) {
         let path = run_path(self.shared.volume.layout(), run);
         // The next start removes what we cannot.
         let _ = self.disk.remove_if_there(&path).await;
     }
+}
+
+/// The runs that tables became.
+fn flushed_runs(flushed: &[Option<Flushed>]) -> Vec<u64> {
+    let runs = flushed.iter().flatten().filter_map(|flushed| flushed.run.as_ref());
+    runs.map(|run| run.id()).collect()
 }

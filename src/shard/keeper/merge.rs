@@ -27,9 +27,10 @@ impl<D: Disk> Keeper<D> {
     /// Merges some runs of one shard, if that pays; says whether it did.
     pub(crate) async fn merge(&self) -> bool {
         let checkpoints = &self.shared.checkpoints;
-        if checkpoints.is_given_up() || self.starved.get() {
+        if checkpoints.is_given_up() || checkpoints.is_resting() || self.starved.get() {
             return false;
         }
+        let turn = self.runs.wait().await;
         let worth = self.shards().find_map(|shard| {
             let map = self.shared.index.shard(shard);
             if map.is_flat() {
@@ -40,7 +41,11 @@ impl<D: Disk> Keeper<D> {
             Some((shard, runs[worth_merging(&lengths)?].to_vec()))
         });
         let Some((shard, runs)) = worth else { return false };
-        match self.merge_runs(shard, &runs).await {
+        self.merging.set(Some(shard));
+        drop(turn);
+        let merged = self.merge_runs(shard, &runs).await;
+        self.merging.set(None);
+        match merged {
             Ok(()) => {
                 checkpoints.counters.merges.fetch_add(1, Ordering::Relaxed);
                 return true;
@@ -53,13 +58,14 @@ impl<D: Disk> Keeper<D> {
     }
 
     async fn merge_runs(&self, shard: u8, old: &[Arc<Run>]) -> Result<(), KeepError> {
-        // Nobody else replaces runs of this core's shards, so their files stay without a pin.
+        // Nobody else replaces runs of a shard that is being merged, so their files stay without a pin.
         let map = self.shared.index.shard(shard);
         let layout = self.shared.volume.layout();
         let oldest = map.view().runs.last().map(|run| run.id());
         let drops = oldest == old.last().map(|run| run.id());
         let id = self.shared.volume.next_segment_id();
         let stems = old.iter().map(|run| run.entries()).sum();
+        self.need_room(old.iter().map(|run| run.length()).sum()).await?;
         let path = run_path(layout, id);
         let mut writer = RunWriter::create(&self.disk, &path, id, shard, stems).await?;
         let filled = self.fill_merged(old, drops, &mut writer).await;
@@ -77,9 +83,23 @@ impl<D: Disk> Keeper<D> {
                 None
             }
         };
-        let folder = directory(layout);
-        self.disk.sync_directory(&folder).await?;
+        self.disk.sync_directory(&directory(layout)).await?;
+        let replaced = self.replace(shard, old, new.as_ref()).await;
+        if matches!(replaced, Err(KeepError::Stopping | KeepError::Full)) && new.is_some() {
+            // No checkpoint came to name it.
+            self.give_up_run(id).await;
+        }
+        replaced
+    }
 
+    /// Puts a run, or nothing, in the place of others.
+    async fn replace(
+        &self,
+        shard: u8,
+        old: &[Arc<Run>],
+        new: Option<&Arc<Run>>,
+    ) -> Result<(), KeepError> {
+        let map = self.shared.index.shard(shard);
         let _turn = self.runs.wait().await;
         let attempt = self.shared.checkpoints.attempt();
         let _attempt = attempt.ok_or(KeepError::Stopping)?;
@@ -88,16 +108,15 @@ impl<D: Disk> Keeper<D> {
         let first = old.first().map(|run| run.id());
         let at = view.runs.iter().position(|run| Some(run.id()) == first).unwrap_or_default();
         let (before, after) = (&view.runs[..at], &view.runs[at + old.len()..]);
-        let runs: Arc<[Arc<Run>]> = before.iter().chain(&new).chain(after).cloned().collect();
+        let runs: Arc<[Arc<Run>]> = before.iter().chain(new).chain(after).cloned().collect();
         self.rewrite_checkpoint(shard, &view.runs, &runs).await?;
-        self.disk.sync_directory(&folder).await?;
-        if let Some(new) = &new {
+        self.disk.sync_directory(&directory(self.shared.volume.layout())).await?;
+        if let Some(new) = new {
             self.shared.checkpoints.add_run(new.id());
         }
         let view = map.view();
         map.set_view(View { active: Arc::clone(&view.active), frozen: view.frozen.clone(), runs });
-        let stamp = self.shared.epochs.stamp();
-        self.condemned.borrow_mut().extend(old.iter().map(|run| (stamp, run.id())));
+        self.condemn(old);
         Ok(())
     }
 

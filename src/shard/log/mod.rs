@@ -9,6 +9,7 @@ mod batch;
 pub mod format;
 mod probe;
 mod reader;
+pub(crate) mod recycled;
 pub mod replay;
 mod seal;
 mod segments;

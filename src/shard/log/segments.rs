@@ -21,8 +21,6 @@ use crate::shard::volume::Volume;
 pub(super) const PIECE: usize = 1 << 20;
 /// Segments kept ready.
 const SPARES: usize = 1;
-/// Retired files kept for recycling, beside the spares.
-const RECYCLED_MAX: usize = 1;
 
 /// An empty segment, written ahead and durable, its header block zero.
 pub(super) struct Spare<F> {
@@ -44,8 +42,6 @@ pub(super) struct Segments<D: Disk> {
 
 struct State<F> {
     spares: VecDeque<Spare<F>>,
-    /// Retired files, already under their new number.
-    recycled: Vec<u64>,
     seals: VecDeque<SealJob<F>>,
     /// A job is being done.
     busy: bool,
@@ -113,7 +109,6 @@ impl<D: Disk> Segments<D> {
     pub(super) fn new(disk: D, volume: Arc<Volume>, method: SyncMethod, length: u64) -> Rc<Self> {
         let state = State {
             spares: VecDeque::new(),
-            recycled: Vec::new(),
             seals: VecDeque::new(),
             busy: false,
             starved: false,
@@ -122,6 +117,7 @@ impl<D: Disk> Segments<D> {
             closed: false,
             poison: None,
         };
+        volume.recycled.add_log();
         Rc::new(Self {
             disk,
             volume,
@@ -214,12 +210,9 @@ impl<D: Disk> Segments<D> {
     pub(super) async fn close(&self) {
         self.end();
         self.drain().await;
-        let unused: Vec<u64> = {
-            let mut state = self.state.borrow_mut();
-            let recycled = std::mem::take(&mut state.recycled);
-            state.spares.drain(..).map(|spare| spare.segment).chain(recycled).collect()
-        };
-        for segment in unused {
+        let spares = std::mem::take(&mut self.state.borrow_mut().spares);
+        let unused = spares.into_iter().map(|spare| spare.segment);
+        for segment in unused.chain(self.volume.recycled.take_all()) {
             // The next start removes what we cannot.
             let _ = self.disk.remove(&self.volume.layout().segment_path(segment)).await;
         }
@@ -238,8 +231,7 @@ impl<D: Disk> Segments<D> {
     /// Makes one more spare. Not enough room is an error and is remembered.
     async fn prepare(&self) -> io::Result<()> {
         let busy = Busy::begin(self);
-        let recycled = self.state.borrow_mut().recycled.pop();
-        let result = match recycled {
+        let result = match self.volume.recycled.take(self.length) {
             Some(segment) => self.recycle(segment).await,
             None => self.create().await,
         };
@@ -346,27 +338,24 @@ impl<D: Disk> Segments<D> {
     pub(super) async fn retire(&self, segment: u64) -> io::Result<()> {
         let layout = self.volume.layout();
         let path = layout.segment_path(segment);
-        let recycle = {
-            let state = self.state.borrow();
-            // What is being prepared will be a spare.
-            let kept = state.recycled.len() + state.spares.len() + usize::from(state.busy);
-            !state.closed && kept < SPARES + RECYCLED_MAX
-        };
+        let recycle = !self.state.borrow().closed && self.volume.recycled.wants_more();
         let options = OpenOptions { direct: true, ..OpenOptions::default() };
         let whole = recycle
             && match self.disk.open(&path, options).await {
                 Ok(file) => file.length().await? == self.length,
                 Err(_) => false,
             };
-        if whole {
-            let renamed = self.volume.next_segment_id();
-            self.disk.rename(&path, &layout.segment_path(renamed)).await?;
-            self.state.borrow_mut().recycled.push(renamed);
-        } else {
-            self.disk.remove_if_there(&path).await?;
+        let renamed = whole.then(|| self.volume.next_segment_id());
+        match renamed {
+            Some(renamed) => self.disk.rename(&path, &layout.segment_path(renamed)).await?,
+            None => self.disk.remove_if_there(&path).await?,
         }
         self.disk.remove_if_there(&layout.keys_path(segment)).await?;
         self.disk.sync_directory(&layout.log()).await?;
+        // Not before its new name is durable: it may be written to at once.
+        if let Some(renamed) = renamed {
+            self.volume.recycled.give(renamed, self.length);
+        }
         // There may be room now.
         self.state.borrow_mut().retry = true;
         self.signal.notify();
@@ -384,7 +373,7 @@ impl<D: Disk> Segments<D> {
         };
         if wants_spare {
             let (_, starved) = self.reserve();
-            let recycled = !self.state.borrow().recycled.is_empty();
+            let recycled = self.volume.recycled.has(self.length);
             if (!starved || recycled || (retry && self.has_space().await))
                 && !self.state.borrow().busy
             {

@@ -19,16 +19,20 @@ const SIZES: Sizes = Sizes {
     inline_max: 8 << 10,
     extent_max: 12 << 10,
     mailbox: 64,
-    ..Sizes::STANDARD
+    tables: 4 << 10,
+    table_min: 512,
+    checkpoint_segments: 2,
+    index_period_ms: 2,
 };
 
 /// One core on the disk; all of it stops at the end as at a power cut.
 fn live<T: 'static>(
     disk: &SimDisk,
+    sorted_runs: bool,
     life: impl AsyncFnOnce(SimDriver, SimulatedClock) -> T + 'static,
 ) -> T {
     let simulation = Simulation::new(7, 1_000_000_000);
-    let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs: false };
+    let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs };
     let options = LocalOptions { sizes: SIZES, upkeep, ..LocalOptions::default() };
     let options = LocalOptions { sync_method: Some(SyncMethod::WriteThenSync), ..options };
     let volume =
@@ -48,34 +52,58 @@ async fn put(driver: &SimDriver, to: &str, length: usize) -> Result<(), DriverEr
     driver.put(&ctx(), target, WriteSpec::default(), source).await.map(drop)
 }
 
+/// Fills a disk and deletes everything, for which there must be room before long; then something is put again.
+async fn fill_and_empty(driver: &SimDriver, clock: &SimulatedClock, least: usize) {
+    let keys: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let mut filled = 0;
+    let refused = loop {
+        match put(driver, &keys[filled], 7000).await {
+            Ok(()) => filled += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(filled > least && matches!(refused, DriverError::Full), "{filled}, {refused}");
+    let mut tries = 0;
+    // What makes room has used up its reserve, or nothing has been freed yet.
+    let mut wait = async |error: DriverError| {
+        assert!(matches!(error, DriverError::Full), "{error}");
+        tries += 1;
+        assert!(tries < 100, "there is no room: {:?}", driver.0.disk.files());
+        Clock::sleep(clock, Duration::from_millis(400)).await;
+    };
+    for key_text in &keys[..filled] {
+        let deletion = [Deletion { key: key(key_text), condition: WriteCondition::None }];
+        while let Err(error) = driver.delete(&ctx(), &name("box"), &deletion).await {
+            wait(error).await;
+        }
+    }
+    while let Err(error) = put(driver, "again", 7000).await {
+        wait(error).await;
+    }
+}
+
 #[test]
 fn what_is_deleted_makes_room_though_something_lives_in_the_oldest_log_segment() {
     let disk = SimDisk::with_seed(1);
-    live(&disk, async |driver, _| driver.create_container(&ctx(), &name("box")).await.unwrap());
-    disk.set_capacity(Some(512 << 10));
-    live(&disk, async |driver, clock| {
-        let keys: Vec<String> = (0..100).map(|number| number.to_string()).collect();
-        let mut filled = 0;
-        while put(&driver, &keys[filled], 7000).await.is_ok() {
-            filled += 1;
-        }
-        assert!(filled > 10 && matches!(put(&driver, "more", 7000).await, Err(DriverError::Full)));
-        let mut tries = 0;
-        // What makes room has used up its reserve, or nothing has been freed yet.
-        let mut wait = async |error: DriverError| {
-            assert!(matches!(error, DriverError::Full), "{error}");
-            tries += 1;
-            assert!(tries < 100, "there is no room: {:?}", driver.0.disk.files());
-            Clock::sleep(&clock, Duration::from_millis(400)).await;
-        };
-        for key_text in &keys[..filled] {
-            let deletion = [Deletion { key: key(key_text), condition: WriteCondition::None }];
-            while let Err(error) = driver.delete(&ctx(), &name("box"), &deletion).await {
-                wait(error).await;
-            }
-        }
-        while let Err(error) = put(&driver, "again", 7000).await {
-            wait(error).await;
-        }
+    live(&disk, false, async |driver, _| {
+        driver.create_container(&ctx(), &name("box")).await.unwrap();
     });
+    disk.set_capacity(Some(512 << 10));
+    live(&disk, false, async |driver, clock| fill_and_empty(&driver, &clock, 10).await);
+}
+
+#[test]
+fn runs_that_hold_nothing_any_more_make_room_too() {
+    let disk = SimDisk::with_seed(1);
+    live(&disk, true, async |driver, _| {
+        driver.create_container(&ctx(), &name("box")).await.unwrap();
+    });
+    disk.set_capacity(Some(768 << 10));
+    for round in 0..5 {
+        live(&disk, true, async move |driver, clock| {
+            fill_and_empty(&driver, &clock, 5).await;
+            let work = driver.0.shared.checkpoints.counters.flushes.load(Ordering::Relaxed);
+            assert!(round > 0 || work > 0, "there were runs");
+        });
+    }
 }

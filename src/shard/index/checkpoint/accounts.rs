@@ -22,6 +22,11 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
+    /// Whether nothing is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds what one artifact's entry holds; nothing for a tombstone.
     ///
     /// # Errors
