@@ -41,10 +41,14 @@ pub(crate) fn rot(disk: &SimDisk, random: &mut Random) -> Trust {
 
 /// Whether what a disk did wrong without saying so can be told from a torn write.
 pub(crate) fn trust_after(disk: &SimDisk, misdeeds: &[Misdeed]) -> Trust {
+    if misdeeds.is_empty() { Trust::Whole } else { trust_among(&Logs::of(disk), misdeeds) }
+}
+
+/// The same, where these were the logs before it.
+pub(crate) fn trust_among(logs: &Logs, misdeeds: &[Misdeed]) -> Trust {
     if misdeeds.is_empty() {
         return Trust::Whole;
     }
-    let logs = Logs::of(disk);
     let is_last = |misdeed: &Misdeed| {
         let blocks = (misdeed.length / BLOCK as u64).max(1);
         misdeed.path.ends_with(".log")

@@ -11,6 +11,7 @@ use vaultaire::runtime::simulated::Random;
 use super::cluster::{Cluster, STEPS_MAX, StartError};
 use super::content::Contents;
 use super::full;
+use super::logs::Logs;
 use super::model::{Event, Model, Observation, Verdict};
 use super::observe::observe;
 use super::perils::{Perils, Trust};
@@ -102,17 +103,24 @@ impl World {
             life.disk.set_faults(self.perils.faults(life.trust));
             life.disk.set_capacity(self.perils.capacity);
         }
+        // A start that meets a spoiled end of a log takes it for torn, and names it.
+        let may_spoil = life.perilous && self.perils.flaws();
+        let logs = may_spoil.then(|| Logs::of(&life.disk));
         let started = Cluster::start(&life.disk, &mut self.random, life.now_ns);
         life.disk.set_faults(Faults::default());
-        life.trust = life.trust.max(rot::trust_after(&life.disk, &life.disk.misdeeds()));
+        let misdeeds = life.disk.misdeeds();
+        life.trust = life.trust.max(rot::trust_after(&life.disk, &misdeeds));
+        life.trust =
+            logs.map_or(life.trust, |logs| life.trust.max(rot::trust_among(&logs, &misdeeds)));
         let in_recovery = life.disk.take_snapshots();
         life.disk.snapshot_one_in(0);
         let when = format!("in life {} at depth {}", self.tally.lives, life.depth);
         if self.talks {
             let Life { works, trust, perilous, .. } = life;
             println!(
-                "{when}: works {works}, {trust:?}, perilous {perilous}, {} snapshots in recovery",
-                in_recovery.len()
+                "{when}: works {works}, {trust:?}, perilous {perilous}, {} snapshots in recovery, {:?}",
+                in_recovery.len(),
+                misdeeds
             );
         }
         let cluster = match started {
