@@ -11,8 +11,10 @@ use crate::io::budget::{Budget, Reservation};
 use crate::model::{ContainerName, TenantId};
 use crate::shard::index::Index;
 
-/// Slots, of which only those that were used take memory.
-const SLOTS: usize = 1 << 14;
+/// Most slots, of which only those that were used take memory.
+const SLOTS_MAX: usize = 1 << 14;
+/// All of them together may take one in so many bytes of the budget.
+const SHARE: u64 = 16;
 /// Longest key that is kept, so that memory is bounded.
 const KEY_LENGTH_MAX: usize = 256;
 
@@ -38,13 +40,18 @@ struct Slot<T> {
 impl<T: Clone> Recent<T> {
     /// Empty; it pays from the budget for what it keeps.
     pub(super) fn new(budget: Budget) -> Self {
-        Self { slots: RefCell::new((0..SLOTS).map(|_| None).collect()), budget }
+        let payable = usize::try_from(budget.total() / SHARE).unwrap_or(usize::MAX);
+        let slots = (payable / Self::SLOT_BYTES).clamp(1, SLOTS_MAX);
+        Self { slots: RefCell::new((0..slots).map(|_| None).collect()), budget }
     }
+
+    /// What a slot takes.
+    const SLOT_BYTES: usize = size_of::<Slot<T>>() + KEY_LENGTH_MAX;
 
     /// What a look-up would find now, if it is known. The caller has made a pin.
     pub(super) fn get(&self, index: &Index, tenant: TenantId, target: Target<'_>) -> Option<T> {
         let slots = self.slots.borrow();
-        let slot = slots[place(target)].as_ref()?;
+        let slot = slots[place(target, slots.len())].as_ref()?;
         let same = slot.key == target.key.as_bytes()
             && slot.container == *target.container
             && slot.tenant == tenant
@@ -65,7 +72,9 @@ impl<T: Clone> Recent<T> {
             return;
         }
         let container = *target.container;
-        match &mut self.slots.borrow_mut()[place(target)] {
+        let mut slots = self.slots.borrow_mut();
+        let place = place(target, slots.len());
+        match &mut slots[place] {
             Some(slot) => {
                 slot.key.clear();
                 slot.key.extend_from_slice(name);
@@ -73,8 +82,8 @@ impl<T: Clone> Recent<T> {
                 (slot.shard, slot.published, slot.found) = (shard, published, found);
             }
             empty => {
-                let bytes = size_of::<Slot<T>>() + KEY_LENGTH_MAX;
-                let Some(_room) = self.budget.try_reserve(bytes as u64) else { return };
+                let room = self.budget.try_reserve(Self::SLOT_BYTES as u64);
+                let Some(_room) = room else { return };
                 let key = name.to_vec();
                 let slot = Slot { tenant, container, key, shard, published, found, _room };
                 *empty = Some(Box::new(slot));
@@ -83,8 +92,8 @@ impl<T: Clone> Recent<T> {
     }
 }
 
-/// Where a name belongs. Whoever makes names meet there gains nothing but look-ups.
-fn place(target: Target<'_>) -> usize {
+/// Where a name belongs among so many slots. Whoever makes names meet there gains nothing but look-ups.
+fn place(target: Target<'_>, slots: usize) -> usize {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
     let mut hash = target.container.as_bytes().len() as u64;
@@ -94,7 +103,8 @@ fn place(target: Target<'_>) -> usize {
         let last = rest.iter().fold(rest.len() as u64, |last, byte| last << 8 | u64::from(*byte));
         hash = mix(hash, last);
     }
-    usize::try_from(hash >> 40).unwrap_or_default() % SLOTS
+    // By its upper half, without a division.
+    usize::try_from(((hash >> 32) * slots as u64) >> 32).unwrap_or_default()
 }
 
 #[cfg(test)]
