@@ -207,6 +207,11 @@ impl ShardMap {
         }
     }
 
+    /// Whether there is nothing in it, which is soon said of most shards of a small folder.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resident.is_empty() && self.view.load().is_empty()
+    }
+
     /// Forgets everything. For recovery.
     pub(crate) fn reset(&self) {
         self.resident.clear();

@@ -107,11 +107,11 @@ pub(super) async fn shadow<D: Disk>(
     shard: u8,
 ) -> Result<Accounts, RunError> {
     let map = shared.index.shard(shard);
-    let view = map.view();
     let mut shadowed = Accounts::default();
-    if view.runs.is_empty() {
+    if map.is_flat() {
         return Ok(shadowed);
     }
+    let view = map.view();
     let stems: Vec<KeyBytes> =
         view.active.table.entries().map(|found| key::split(found.key()).0.into()).collect();
     let view_of = &view;

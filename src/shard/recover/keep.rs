@@ -26,6 +26,9 @@ pub(super) struct Kept {
 pub(super) fn keep_current(shared: &Shared, shard: u8, highest: u64, kept: &mut Kept) {
     let map = shared.index.shard(shard);
     map.publish(highest);
+    if map.is_empty() {
+        return;
+    }
     let view = map.view();
     let mut living = Living::default();
     keep_newest(map.resident(), |entry| settle(shard, entry, false, &mut living, kept));

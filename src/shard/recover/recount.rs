@@ -23,6 +23,9 @@ pub(crate) async fn recount<D: Disk>(
     let mut held = Accounts::default();
     for shard in 0..=u8::MAX {
         let map = shared.index.shard(shard);
+        if map.is_empty() {
+            continue;
+        }
         for found in map.resident().entries() {
             let (stem, sequence) = key::split(found.key());
             let entry = found.value();
