@@ -11,13 +11,10 @@ use crate::shard::index::View;
 use crate::shard::index::checkpoint::{Checkpoint, CheckpointBuilder, Derived};
 use crate::shard::index::run::{Merge, Run, RunCursor, RunWriter, directory, path as run_path};
 
-/// So many neighbours of a like size are merged.
-const LIKE: usize = 4;
+/// So many neighbours are merged, at least.
+const WIDTH: usize = 4;
 
-/// Of a like size are runs of which none is more than so many times as long as the shortest.
-const RATIO: u64 = 4;
-
-/// With more runs than this the newest half is merged, whatever the sizes.
+/// With more runs than this the cheapest neighbours are merged, whatever the sizes.
 const RUNS_MAX: usize = 16;
 
 /// Versions that are merged before others have a turn.
@@ -170,35 +167,66 @@ impl<D: Disk> Keeper<D> {
     }
 }
 
-/// Which of the runs, whose lengths are given newest first, are worth merging.
+/// Which of the runs, whose lengths are given newest first, are worth merging: neighbours of which none is longer than
+/// all newer ones among them together. So a version is written again about as often as the index doubles, however
+/// unlike the flushes are, and few runs stay.
 fn worth_merging(lengths: &[u64]) -> Option<Range<usize>> {
     for first in 0..lengths.len() {
-        let (mut least, mut most) = (u64::MAX, 0);
-        let like = lengths[first..].iter().take_while(|length| {
-            (least, most) = (least.min(**length), most.max(**length));
-            most <= least.saturating_mul(RATIO)
-        });
-        let count = like.count();
-        if count >= LIKE {
+        let mut newer = lengths[first];
+        let joins = |length: &&u64| {
+            let joins = **length <= newer;
+            newer = newer.saturating_add(**length);
+            joins
+        };
+        let count = 1 + lengths[first + 1..].iter().take_while(joins).count();
+        if count >= WIDTH {
             return Some(first..first + count);
         }
     }
-    (lengths.len() > RUNS_MAX).then_some(0..RUNS_MAX / 2)
+    if lengths.len() <= RUNS_MAX {
+        return None;
+    }
+    let bytes_of = |first: &usize| lengths[*first..*first + WIDTH].iter().sum::<u64>();
+    let cheapest = (0..=lengths.len() - WIDTH).min_by_key(bytes_of)?;
+    Some(cheapest..cheapest + WIDTH)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::worth_merging;
+    use super::{RUNS_MAX, WIDTH, worth_merging};
 
     #[test]
-    fn neighbours_of_a_like_size_are_merged() {
+    fn neighbours_are_merged_of_which_none_outweighs_the_newer() {
         assert_eq!(worth_merging(&[]), None);
         assert_eq!(worth_merging(&[9, 9, 9]), None);
-        assert_eq!(worth_merging(&[9, 36, 9, 12, 100]), Some(0..4));
+        assert_eq!(worth_merging(&[9, 9, 9, 28]), None);
+        assert_eq!(worth_merging(&[9, 9, 9, 27, 55]), Some(0..4));
         assert_eq!(worth_merging(&[9, 100, 90, 80, 70, 5000]), Some(1..5));
         assert_eq!(worth_merging(&[1, 10, 100, 1000, 10_000]), None);
-        let uneven: Vec<u64> = (0..17).map(|number| 1 + number % 2 * 99).collect();
-        assert_eq!(worth_merging(&uneven), Some(0..8));
-        assert_eq!(worth_merging(&uneven[1..]), None);
+    }
+
+    #[test]
+    fn too_many_are_merged_where_that_is_cheapest() {
+        let doubling: Vec<u64> = (0..17).map(|number| (1 << number) + 1).collect();
+        assert_eq!(worth_merging(&doubling), Some(0..WIDTH));
+        assert_eq!(worth_merging(&doubling[1..]), None);
+    }
+
+    #[test]
+    fn however_flushes_differ_in_length_little_is_written_and_few_runs_stay() {
+        for lengths in [[6_400, 6_400], [6_400, 650], [1, 9_000]] {
+            let (mut runs, mut written, mut flushed) = (Vec::new(), 0, 0);
+            for number in 0..1000 {
+                runs.insert(0, lengths[number % 2]);
+                flushed += lengths[number % 2];
+                while let Some(range) = worth_merging(&runs) {
+                    let merged = runs.drain(range.clone()).sum();
+                    runs.insert(range.start, merged);
+                    written += merged;
+                }
+                assert!(runs.len() <= RUNS_MAX, "{runs:?}");
+            }
+            assert!(written < 10 * flushed, "{written} of {flushed}");
+        }
     }
 }
