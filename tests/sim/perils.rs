@@ -43,8 +43,8 @@ impl Perils {
         }
         if random.one_in(3) {
             let sync_only = random.one_in(3);
-            perils.faults.write_error = if sync_only { 0 } else { rare(random, 150) };
-            perils.faults.sync_error = rare(random, 100);
+            perils.faults.write_error = if sync_only { 0 } else { rare(random, 30) };
+            perils.faults.sync_error = rare(random, 20);
         }
         if random.one_in(6) {
             perils.faults.read_error = rare(random, 100);
