@@ -81,6 +81,10 @@ fn open_blocking(path: &Path, options: OpenOptions) -> io::Result<std::fs::File>
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(error) => return Err(error.into()),
         }
+        if options.write {
+            // What the page cache still holds would have to go page by page, before each write. Advice may fail.
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
     }
     Ok(file)
 }

@@ -104,7 +104,7 @@ impl Files {
 impl RunFiles for Files {
     type File = UringFile;
 
-    async fn file(&self, run: u64) -> io::Result<UringFile> {
+    async fn file(&self, run: u64, _keep: bool) -> io::Result<UringFile> {
         if let Some(file) = self.open.borrow().get(&run) {
             return Ok(file.clone());
         }
@@ -173,7 +173,7 @@ impl Runs {
         let mut runs = Vec::new();
         for run in &self.runs {
             self.cache.forget(run.id());
-            let file = self.files.file(run.id()).await?;
+            let file = self.files.file(run.id(), false).await?;
             runs.push(Arc::new(Run::open(&file, run.id()).await.map_err(io_error)?));
         }
         self.runs = runs;

@@ -24,14 +24,16 @@ pub(crate) struct Finder<D: Disk> {
 /// The open runs of one core.
 pub(crate) struct OpenRuns<D: Disk> {
     shared: Arc<Shared>,
-    files: Files<D>,
+    direct: Files<D>,
+    cached: Files<D>,
 }
 
 impl<D: Disk> RunFiles for OpenRuns<D> {
     type File = D::File;
 
-    async fn file(&self, run: u64) -> io::Result<D::File> {
-        self.files.get(run, || self.path(run)).await
+    async fn file(&self, run: u64, keep: bool) -> io::Result<D::File> {
+        let files = if keep { &self.cached } else { &self.direct };
+        files.get(run, || self.path(run)).await
     }
 }
 
@@ -43,8 +45,11 @@ impl<D: Disk> OpenRuns<D> {
 
 impl<D: Disk> Finder<D> {
     pub(crate) fn new(shared: Arc<Shared>, disk: D, pins: Rc<CorePins>) -> Self {
-        let files =
-            OpenRuns { shared: Arc::clone(&shared), files: Files::new(disk, Access::Direct) };
+        let files = OpenRuns {
+            shared: Arc::clone(&shared),
+            direct: Files::new(disk.clone(), Access::Direct),
+            cached: Files::new(disk, Access::Cached),
+        };
         Self { shared, pins, files }
     }
 
@@ -130,7 +135,8 @@ impl<D: Disk> Finder<D> {
 
     /// Closes the files of runs that are gone.
     pub(crate) fn close_if(&self, gone: impl Fn(u64) -> bool) {
-        self.files.files.close_if(gone);
+        self.files.direct.close_if(&gone);
+        self.files.cached.close_if(gone);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::io::{Clock, Disk, DiskFile};
 use crate::model::{ArtifactInfo, ByteRange, Metadata, PartQuery, PartSpan};
 use crate::shard::data::{self, FileName};
 use crate::shard::extent::block_crc;
-use crate::shard::files::{self, Access};
+use crate::shard::files::{self, Access, Files};
 use crate::shard::index::parts::{self, Part};
 use crate::shard::index::shard_of;
 use crate::shard::index::value::{Artifact, Content, Location, PartList, StoredMetadata};
@@ -123,10 +123,9 @@ impl<D: Disk, C: Clock> Core<D, C> {
         place: Place,
         crc: u32,
     ) -> Result<Metadata, DriverError> {
-        let bytes = self.read_log(ctx, place).await?;
-        let intact = crc_fast::crc32_iscsi(&bytes) == crc;
-        let metadata = intact.then(|| Metadata::from_encoded(&bytes)).flatten();
-        metadata.ok_or(DriverError::Corrupt)
+        let intact = |bytes: &[u8]| crc_fast::crc32_iscsi(bytes) == crc;
+        let bytes = self.read_intact(ctx, place, intact).await?;
+        Metadata::from_encoded(&bytes).ok_or(DriverError::Corrupt)
     }
 
     /// The bytes of an inline artifact or part, from the cache or verified.
@@ -141,11 +140,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
             ctx.trace().cache_hit.set(true);
             return Ok(bytes);
         }
-        let bytes = self.read_log(ctx, place).await?;
-        if block_crc(id, &bytes) != crc {
-            self.shared.integrity.suspect(Location::Inline { place, id, crc }, bytes.len() as u64);
-            return Err(DriverError::Corrupt);
+        let read = self.read_intact(ctx, place, |bytes| block_crc(id, bytes) == crc).await;
+        if matches!(read, Err(DriverError::Corrupt)) {
+            let location = Location::Inline { place, id, crc };
+            self.shared.integrity.suspect(location, u64::from(place.length));
         }
+        let bytes = read?;
         self.cache.insert(id, bytes.clone());
         Ok(bytes)
     }
@@ -156,19 +156,44 @@ impl<D: Disk, C: Clock> Core<D, C> {
         ctx: &Context,
         list: PartList,
     ) -> Result<Vec<Part>, DriverError> {
-        let bytes = self.read_log(ctx, list.place).await?;
-        let intact = crc_fast::crc32_iscsi(&bytes) == list.crc;
-        let parts = intact.then(|| parts::decode(&bytes)).flatten();
-        parts.ok_or(DriverError::Corrupt)
+        let intact = |bytes: &[u8]| crc_fast::crc32_iscsi(bytes) == list.crc;
+        let bytes = self.read_intact(ctx, list.place, intact).await?;
+        parts::decode(&bytes).ok_or(DriverError::Corrupt)
     }
 
-    /// Bytes of a log segment, not verified, in memory of their own.
+    /// Bytes of a log segment that are `intact`, in memory of their own: as the page cache has them, else as the disk
+    /// has them.
+    pub(super) async fn read_intact(
+        &self,
+        ctx: &Context,
+        place: Place,
+        mut intact: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Bytes, DriverError> {
+        for files in [&self.cached_logs, &self.logs] {
+            let bytes = self.read_log_of(ctx, files, place).await?;
+            if intact(&bytes) {
+                return Ok(bytes);
+            }
+        }
+        Err(DriverError::Corrupt)
+    }
+
+    /// Bytes of a log segment as the disk has them, not verified, in memory of their own.
     pub(super) async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
+        self.read_log_of(ctx, &self.logs, place).await
+    }
+
+    async fn read_log_of(
+        &self,
+        ctx: &Context,
+        files: &Files<D>,
+        place: Place,
+    ) -> Result<Bytes, DriverError> {
         if place.length == 0 {
             return Ok(Bytes::new());
         }
         let layout = self.shared.volume.layout();
-        let opening = self.logs.get(place.segment, || layout.segment_path(place.segment));
+        let opening = files.get(place.segment, || layout.segment_path(place.segment));
         let file = self.on_disk(ctx, opening).await?;
         let (offset, length) = (place.offset as usize, place.length as usize);
         let start = offset - offset % crate::io::buffer::ALIGNMENT;

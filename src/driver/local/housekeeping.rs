@@ -72,6 +72,7 @@ pub(super) async fn run<D: Disk, C: Clock>(
         keeper.free(&core).await;
         let segments = &core.shared.segments;
         core.logs.close_if(|id| !segments.has_log(id));
+        core.cached_logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
         core.cached_segments.close_if(|id| !segments.has_data(id));
         core.finder.close_if(|id| !core.shared.checkpoints.has_run(id));

@@ -290,6 +290,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
                 .then(|| volume.budget.try_reserve(2 * tables as u64))
                 .flatten(),
             logs: Files::new(disk.clone(), Access::Direct),
+            cached_logs: Files::new(disk.clone(), Access::Cached),
             segments: Files::new(disk.clone(), Access::Direct),
             cached_segments: Files::new(disk.clone(), Access::Cached),
             touched: Touched::new(),

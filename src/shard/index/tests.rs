@@ -36,7 +36,7 @@ struct NoRuns;
 impl run::RunFiles for NoRuns {
     type File = SimFile;
 
-    async fn file(&self, _run: u64) -> std::io::Result<SimFile> {
+    async fn file(&self, _run: u64, _keep: bool) -> std::io::Result<SimFile> {
         Err(std::io::ErrorKind::NotFound.into())
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::shard::check::{self, Finding, Severity, Summary};
+use crate::shard::log::Place;
+use crate::shard::log::replay::list_segments;
 
 /// Checks a folder at rest.
 pub(super) fn check_folder(path: &Path) -> Summary {
@@ -240,4 +242,26 @@ fn damage_of_the_index_is_told_apart() {
         let expected = u64::from(kind != "mark");
         assert_eq!((summary.damaged, summary.derived), (0, expected), "{kind}: {found:?}");
     }
+}
+
+#[test]
+fn what_the_page_cache_shows_wrong_of_a_log_is_read_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    on_one_core(folder.path(), async |driver| {
+        create(&driver).await;
+        let core = &driver.0;
+        let layout = core.shared.volume.layout();
+        let logs = list_segments(&core.disk, layout).await.unwrap();
+        let segment = logs.iter().find(|log| core.shared.segments.has_log(log.segment)).unwrap();
+        let place = Place { segment: segment.segment, offset: 0, length: 4096 };
+        let on_disk = core.read_log(&ctx(), place).await.unwrap();
+        let mut looks = 0;
+        let mut second = |_: &[u8]| {
+            looks += 1;
+            looks == 2
+        };
+        assert_eq!(core.read_intact(&ctx(), place, &mut second).await.unwrap(), on_disk);
+        let never = core.read_intact(&ctx(), place, |_| false).await;
+        assert!(matches!(never, Err(DriverError::Corrupt)), "{never:?}");
+    });
 }

@@ -154,8 +154,9 @@ pub(crate) trait RunFiles {
     /// An open file.
     type File: DiskFile;
 
-    /// The run's file, open for direct reading.
-    fn file(&self, run: u64) -> impl Future<Output = io::Result<Self::File>>;
+    /// The run's file. With `keep`, the page cache keeps what is read of it: a second cache, of memory that nobody else
+    /// needs.
+    fn file(&self, run: u64, keep: bool) -> impl Future<Output = io::Result<Self::File>>;
 }
 
 /// What reading needs: where the core's files are, and what cores keep in common.
@@ -252,7 +253,7 @@ impl Run {
         number: u32,
         keep: bool,
     ) -> Result<Arc<Block>, RunError> {
-        let file = reader.files.file(self.id).await?;
+        let file = reader.files.file(self.id, keep).await?;
         let block = Arc::new(open::read_block(self, &file, number).await?);
         if keep {
             reader.cache.insert(self.id, number, &block);

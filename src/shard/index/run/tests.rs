@@ -22,7 +22,7 @@ struct Files(SimDisk);
 impl RunFiles for Files {
     type File = SimFile;
 
-    async fn file(&self, run: u64) -> io::Result<SimFile> {
+    async fn file(&self, run: u64, _keep: bool) -> io::Result<SimFile> {
         let options = OpenOptions { direct: true, ..OpenOptions::default() };
         self.0.open(&file(run), options).await
     }
@@ -50,7 +50,7 @@ async fn write(disk: &SimDisk, id: u64, model: &Model) -> Run {
 }
 
 async fn open_run(files: &Files, id: u64) -> Result<Run, RunError> {
-    Run::open(&files.file(id).await?, id).await
+    Run::open(&files.file(id, false).await?, id).await
 }
 
 /// All that a walk from `from` on shows, at most `limit`.
@@ -356,7 +356,7 @@ fn every_flipped_byte_is_an_error_that_names_its_place() {
         let run = write(&files.0, 0x12, &model).await;
         let footer = run.footer;
         assert!(footer.blocks > 1, "several blocks");
-        let opened = files.file(0x12).await.unwrap();
+        let opened = files.file(0x12, false).await.unwrap();
         for offset in 0..run.length() {
             let mask = 1 << (offset % 8);
             let in_block = (0..footer.blocks).find(|&number| {
@@ -403,7 +403,7 @@ fn verifying_sees_entries_that_would_not_be_found() {
     drive(async {
         let files = Files(SimDisk::new());
         let mut run = write(&files.0, 1, &numbered(300)).await;
-        let opened = files.file(1).await.unwrap();
+        let opened = files.file(1, false).await.unwrap();
         assert_eq!(run.verify(&opened, async || ()).await.unwrap(), []);
         run.footer.tombstones += 1;
         assert_eq!(run.verify(&opened, async || ()).await.unwrap(), [RunPart::Footer]);
@@ -430,10 +430,10 @@ fn a_run_of_any_other_length_and_one_of_another_id_is_damaged() {
             buffer.extend_from_slice(&whole);
             copy.write_at(buffer, 0).await.0.unwrap();
             copy.set_length(length).await.unwrap();
-            let opened = Run::open(&files.file(id).await.unwrap(), 1).await;
+            let opened = Run::open(&files.file(id, false).await.unwrap(), 1).await;
             assert!(matches!(opened, Err(RunError::Damaged { .. })), "{length}");
         }
-        let other = Run::open(&files.file(1).await.unwrap(), 2).await;
+        let other = Run::open(&files.file(1, false).await.unwrap(), 2).await;
         assert!(matches!(other, Err(RunError::Damaged { run: 2, part: RunPart::Footer })));
         assert!(open_run(&files, 1).await.is_ok());
     });
