@@ -138,7 +138,7 @@ pub struct Upkeep {
 impl Default for Upkeep {
     fn default() -> Self {
         let week = Duration::from_secs(7 * 86_400);
-        Self { scrub: Some(week), uploads_expire: None, sorted_runs: false }
+        Self { scrub: Some(week), uploads_expire: None, sorted_runs: true }
     }
 }
 

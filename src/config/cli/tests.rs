@@ -192,8 +192,8 @@ fn upkeep_is_read() {
     let of = |text: &str| config_of(text, &[], &[]).upkeep;
     assert_eq!(of(""), Upkeep::default());
     let day = Duration::from_secs(86_400);
-    let set = of("[upkeep]\nscrub = 'never'\nuploads_expire = '1d'\nsorted_runs = true");
-    assert_eq!(set, Upkeep { scrub: None, uploads_expire: Some(day), sorted_runs: true });
+    let set = of("[upkeep]\nscrub = 'never'\nuploads_expire = '1d'\nsorted_runs = false");
+    assert_eq!(set, Upkeep { scrub: None, uploads_expire: Some(day), sorted_runs: false });
     assert_eq!(of("[upkeep]\nscrub = '30d'").scrub, Some(30 * day));
 }
 

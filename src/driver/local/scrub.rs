@@ -55,7 +55,7 @@ pub struct UpkeepOptions {
 impl Default for UpkeepOptions {
     fn default() -> Self {
         let week = Duration::from_secs(7 * 86_400);
-        Self { scrub: Some(week), uploads_expire: None, sorted_runs: false }
+        Self { scrub: Some(week), uploads_expire: None, sorted_runs: true }
     }
 }
 
