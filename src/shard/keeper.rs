@@ -262,8 +262,10 @@ impl<D: Disk> Keeper<D> {
         self.starved.set(matches!(done, Err(KeepError::Full)));
         match done {
             Ok(()) => {}
-            Err(KeepError::Full) if self.shared.checkpoints.is_waited_for() => {
-                self.do_without().await
+            Err(KeepError::Full) => {
+                if self.shared.checkpoints.is_waited_for() || self.has_dead_shard().await {
+                    self.do_without().await;
+                }
             }
             Err(error) => self.failed(&error),
         }
@@ -281,8 +283,8 @@ impl<D: Disk> Keeper<D> {
         }
     }
 
-    /// There is no room for a checkpoint, and what is dead in the logs waits for one: goes on as if there never was any,
-    /// so that it can go. The logs have everything.
+    /// There is no room for a checkpoint, and what is dead in the logs or in runs waits for one: goes on as if there never
+    /// was any, so that it can go. The logs have everything.
     async fn do_without(&self) {
         let checkpoints = &self.shared.checkpoints;
         let Some(_alone) = checkpoints.alone() else { return };

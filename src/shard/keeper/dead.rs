@@ -34,17 +34,29 @@ impl<D: Disk> Keeper<D> {
         }
     }
 
+    /// Whether there is a shard whose active table hides all that its runs and its frozen table hold.
+    pub(super) async fn has_dead_shard(&self) -> bool {
+        for shard in self.shards() {
+            let view = self.shared.index.shard(shard).view();
+            if view.runs.is_empty() {
+                continue;
+            }
+            if let Some(frozen) = &view.frozen {
+                count(shard, frozen).await;
+            }
+            let view = self.shared.index.shard(shard).view();
+            if is_dead(&view, &self.shared.checkpoints.book(shard).accounts) {
+                return true;
+            }
+        }
+        false
+    }
+
     fn drop_if_dead(&self, shard: u8) {
         let map = self.shared.index.shard(shard);
         let view = map.view();
         let mut book = self.shared.checkpoints.book(shard);
-        let mut below = book.accounts.clone();
-        if let Some(frozen) = &view.frozen {
-            let Some(holdings) = frozen.holdings().get() else { return };
-            below.add_all(holdings);
-            below.subtract_all(&frozen.shadowed());
-        }
-        if below != *view.active.shadowed() {
+        if !is_dead(&view, &book.accounts) {
             return;
         }
         // Nothing lies below any more. A batch under way that hides something of it had not been counted as hiding yet.
@@ -56,6 +68,18 @@ impl<D: Disk> Keeper<D> {
         self.stalled.borrow_mut().retain(|one| one.shard != shard);
         self.condemn(&*view.runs);
     }
+}
+
+/// Whether the active table hides all that lies below it, of which runs hold so much. Not before what is frozen was
+/// counted.
+fn is_dead(view: &View, runs: &Accounts) -> bool {
+    let mut below = runs.clone();
+    if let Some(frozen) = &view.frozen {
+        let Some(holdings) = frozen.holdings().get() else { return false };
+        below.add_all(holdings);
+        below.subtract_all(&frozen.shadowed());
+    }
+    below == *view.active.shadowed()
 }
 
 /// Counts what a frozen table holds, once.
