@@ -87,6 +87,12 @@ impl Budget {
         self.0.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// Whether at most a quarter of it is reserved, caches included.
+    #[must_use]
+    pub fn is_little_used(&self) -> bool {
+        self.in_use() <= self.total() / 4
+    }
+
     /// Names a cache that is asked to shrink before anybody is made to wait. It is forgotten when
     /// its last strong reference goes.
     pub fn register_cache(&self, cache: Weak<dyn Shrink>) {
@@ -265,6 +271,12 @@ impl Reservation {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What it is a part of.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Whether somebody waits for memory of the same budget.

@@ -3,9 +3,10 @@
 
 pub use super::pool::{BufferPool, Lease, PooledBuffer};
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Alignment of memory, offsets and lengths for direct I/O, in bytes. Larger than most disks ask for.
 pub const ALIGNMENT: usize = 4096;
@@ -16,7 +17,46 @@ pub struct AlignedBuffer {
     start: NonNull<u8>,
     length: usize,
     capacity: usize,
+    /// What it is a part of; if of nothing, it was allocated by itself.
+    whole: Option<Arc<HugePage>>,
 }
+
+/// Memory of the size of a huge page, which all of its parts keep.
+struct HugePage(NonNull<u8>);
+
+/// Bytes of a huge page. Where they are larger, this memory is like any other.
+const HUGE_PAGE: usize = 2 << 20;
+
+impl HugePage {
+    const LAYOUT: Layout = match Layout::from_size_align(HUGE_PAGE, HUGE_PAGE) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a power of two"),
+    };
+
+    fn new() -> Self {
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc(Self::LAYOUT) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(Self::LAYOUT) };
+        // SAFETY: the range was just allocated, and the advice changes nothing that could be seen in it. Where it is not
+        // taken, all is as before.
+        unsafe { libc::madvise(start.as_ptr().cast(), HUGE_PAGE, libc::MADV_HUGEPAGE) };
+        // SAFETY: the range was just allocated.
+        unsafe { start.as_ptr().write_bytes(0, HUGE_PAGE) };
+        Self(start)
+    }
+}
+
+impl Drop for HugePage {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this very layout; its parts are gone.
+        unsafe { dealloc(self.0.as_ptr(), Self::LAYOUT) };
+    }
+}
+
+// SAFETY: it owns its memory, like a Vec; nobody but its parts, which do not overlap, reads or writes there.
+unsafe impl Send for HugePage {}
+// SAFETY: as above.
+unsafe impl Sync for HugePage {}
 
 impl AlignedBuffer {
     /// Zeroed memory for at least `capacity` bytes, with length 0.
@@ -27,12 +67,27 @@ impl AlignedBuffer {
         // SAFETY: the layout has a size of at least ALIGNMENT.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, length: 0, capacity }
+        Self { start, length: 0, capacity, whole: None }
+    }
+
+    /// Bytes of each of the [`AlignedBuffer::halves`].
+    pub const HALF: usize = HUGE_PAGE / 2;
+
+    /// Two buffers of zeroed memory, each half of a huge page if the system has one to give. Such memory is one piece
+    /// to a disk and not one for each page, of which few disks take many at a time.
+    #[must_use]
+    pub fn halves() -> [Self; 2] {
+        let whole = Arc::new(HugePage::new());
+        [0, Self::HALF].map(|offset| {
+            // SAFETY: within the allocation.
+            let start = unsafe { whole.0.add(offset) };
+            Self { start, length: 0, capacity: Self::HALF, whole: Some(Arc::clone(&whole)) }
+        })
     }
 
     /// No memory at all, to leave behind where a buffer was taken out.
     pub(crate) fn dangling() -> Self {
-        Self { start: NonNull::dangling(), length: 0, capacity: 0 }
+        Self { start: NonNull::dangling(), length: 0, capacity: 0, whole: None }
     }
 
     fn layout(capacity: usize) -> Layout {
@@ -102,6 +157,15 @@ impl Drop for AlignedBuffer {
         if self.capacity == 0 {
             return;
         }
+        if let Some(whole) = self.whole.take() {
+            if Arc::strong_count(&whole) > 1 {
+                // SAFETY: nobody else uses this part, and nobody will: what lies there may be lost.
+                unsafe {
+                    libc::madvise(self.start.as_ptr().cast(), self.capacity, libc::MADV_DONTNEED)
+                };
+            }
+            return;
+        }
         // SAFETY: allocated with this very layout.
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.capacity)) };
     }
@@ -153,5 +217,20 @@ mod tests {
         assert_eq!(buffer[..4], [7, 7, 7, 0]);
         assert!(buffer[3..].iter().all(|&byte| byte == 0));
         drop(AlignedBuffer::dangling());
+    }
+
+    #[test]
+    fn halves_outlive_each_other() {
+        let [mut first, mut second] = AlignedBuffer::halves();
+        for half in [&mut first, &mut second] {
+            half.set_length(AlignedBuffer::HALF);
+            assert!(half.iter().all(|&byte| byte == 0));
+        }
+        first.fill(1);
+        second.fill(2);
+        drop(first);
+        assert!(second.iter().all(|&byte| byte == 2));
+        second.fill(3);
+        assert!(second.iter().all(|&byte| byte == 3));
     }
 }

@@ -11,8 +11,8 @@ use crate::context::Context;
 
 /// Largest buffer that is kept for reuse, in bytes. Larger ones are allocated and freed each time.
 pub const POOLED_BYTES_MAX: usize = 1 << 20;
-/// Most unused memory that one pool keeps, in bytes. It stays reserved, and is given back when
-/// somebody else needs it.
+/// Most unused memory that one pool keeps while a quarter of the budget is in use, in bytes; below that it keeps all: new
+/// memory costs as much time as a checksum of it. It stays reserved, and is given back when somebody else needs it.
 pub const KEPT_BYTES_MAX: u64 = 16 << 20;
 
 /// 4 KiB · 2^n up to [`POOLED_BYTES_MAX`].
@@ -47,7 +47,7 @@ impl Kept {
         let Some(class) = class_of_capacity(buffer.capacity()) else { return };
         let mut lists = self.lock();
         let bytes = reservation.bytes();
-        if lists.bytes + bytes <= KEPT_BYTES_MAX {
+        if lists.bytes + bytes <= KEPT_BYTES_MAX || reservation.budget().is_little_used() {
             lists.bytes += bytes;
             lists.classes[class].push((buffer, reservation));
         }
@@ -146,8 +146,20 @@ impl BufferPool {
     }
 
     fn allocate(&self, capacity: usize, reservation: Reservation) -> PooledBuffer {
-        let buffer = AlignedBuffer::with_capacity(capacity);
+        let buffer = self.half(capacity).unwrap_or_else(|| AlignedBuffer::with_capacity(capacity));
         PooledBuffer { buffer, lease: self.lease(reservation) }
+    }
+
+    /// One half of a huge page, if that is what is wanted and there is memory enough to keep the other.
+    fn half(&self, capacity: usize) -> Option<AlignedBuffer> {
+        let budget = &self.shared.budget;
+        if capacity != AlignedBuffer::HALF || !budget.is_little_used() {
+            return None;
+        }
+        let reservation = budget.try_reserve(capacity as u64)?;
+        let [one, other] = AlignedBuffer::halves();
+        self.shared.kept.put(other, reservation);
+        Some(one)
     }
 
     fn lease(&self, reservation: Reservation) -> Lease {
@@ -255,6 +267,23 @@ mod tests {
         assert_eq!(second.as_ref().as_ptr(), address);
         assert!(second.is_empty());
         assert_eq!(pool.budget().in_use(), 8192);
+    }
+
+    #[test]
+    fn while_little_is_used_all_is_kept_and_huge_pages_are_shared() {
+        const MIB: u64 = 1 << 20;
+        let pool = BufferPool::new(Budget::new(96 * MIB));
+        let first = pool.take(1 << 20).unwrap();
+        assert_eq!(pool.budget().in_use(), 2 * MIB, "the other half is kept");
+        let second = pool.take(1 << 20).unwrap();
+        assert_eq!(pool.budget().in_use(), 2 * MIB);
+        let apart = first.as_ptr().addr().abs_diff(second.as_ptr().addr());
+        assert_eq!(apart, AlignedBuffer::HALF);
+        drop((first, second));
+        let many: Vec<_> = (0..40).map(|_| pool.take(1 << 20).unwrap()).collect();
+        assert_eq!(pool.budget().in_use(), 40 * MIB, "halves only of a quarter of the budget");
+        drop(many);
+        assert_eq!(pool.budget().in_use(), 24 * MIB, "a quarter");
     }
 
     #[test]
