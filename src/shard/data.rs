@@ -18,7 +18,7 @@ use super::segments::Lease;
 use super::shared::Shared;
 use super::turn::Turn;
 use crate::io::{Disk, DiskFile, OpenOptions};
-use crate::runtime;
+use crate::runtime::{self, JoinHandle};
 
 /// Length of a data segment, in bytes.
 pub(crate) const SEGMENT_LENGTH: u64 = 256 << 20;
@@ -84,6 +84,8 @@ pub(crate) struct Sink<F: DiskFile> {
     lease: Lease,
     /// `None` for a file of its own.
     active: Option<Rc<Active<F>>>,
+    /// Makes the name of a file of its own durable, while the bytes come.
+    entry: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl<D: Disk> DataWriter<D> {
@@ -148,6 +150,7 @@ impl<D: Disk> DataWriter<D> {
             id,
             lease: Lease::new(Arc::clone(&self.shared.segments), location, size),
             active: Some(Rc::clone(active)),
+            entry: None,
         })
     }
 
@@ -224,7 +227,9 @@ impl<D: Disk> DataWriter<D> {
         if let Some(size) = size {
             file.allocate(extent_length(size)).await?;
         }
-        Ok(Sink { file, base: 0, id, lease, active: None })
+        let (disk, folder) = (self.disk.clone(), self.shared.volume.layout().data());
+        let entry = runtime::spawn(async move { disk.sync_directory(&folder).await });
+        Ok(Sink { file, base: 0, id, lease, active: None, entry: Some(entry) })
     }
 
     /// Makes a finished sink durable, together with others of this core.
@@ -241,7 +246,9 @@ impl<D: Disk> DataWriter<D> {
             }
             None => {
                 sink.file.sync().await?;
-                self.disk.sync_directory(&self.shared.volume.layout().data()).await?;
+                if let Some(entry) = sink.entry {
+                    entry.await?;
+                }
             }
         }
         Ok(sink.lease)

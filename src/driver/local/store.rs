@@ -23,13 +23,17 @@ use crate::io::{Clock, Disk, DiskFile};
 use crate::model::Digests;
 use crate::shard::commit::{BodyContent, NewBody};
 use crate::shard::data::Sink;
-use crate::shard::extent::{BLOCK, block_crc, data_length, encode_table, in_memory};
+use crate::shard::extent::{
+    BLOCK, PAGE, block_crc, data_length, encode_table, in_memory, page_count,
+};
 
 /// Largest write.
 const PIECE_MAX: usize = 1 << 20;
 
-/// Most writes in flight.
-const WRITES_MAX: usize = 4;
+/// Most writes in flight. With more, a file would come to consist of more written and unwritten stretches in turn than
+/// ext4 keeps in an inode (4), and whoever changes or reads the list of a file's stretches then waits for blocks of
+/// metadata: the core, too, which asks for it at each write.
+const WRITES_MAX: usize = 2;
 
 /// A buffer that takes longer than this to fill is followed by a small one.
 const QUICK_NS: u64 = 20_000_000;
@@ -190,11 +194,12 @@ impl<D: Disk, C: Clock> Core<D, C> {
             offset: 0,
             failed: None,
             quick: false,
+            table_is_written: false,
         };
         loop {
             let Filled { buffer, length, ended } =
                 writer.fill(ctx, source, declared, filled).await?;
-            writer.push(buffer, length)?;
+            writer.push(buffer, length, ended)?;
             if ended {
                 break;
             }
@@ -236,6 +241,8 @@ struct Writer<'w, D: Disk, C: Clock> {
     failed: Option<io::Error>,
     /// The source filled the last buffer quickly.
     quick: bool,
+    /// The table went to the disk with the last piece.
+    table_is_written: bool,
 }
 
 impl<D: Disk, C: Clock> Writer<'_, D, C> {
@@ -296,8 +303,14 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         }
     }
 
-    /// Hands the buffer's first `length` bytes to the disk. All but the last piece are whole blocks.
-    fn push(&mut self, mut buffer: PooledBuffer, length: usize) -> Result<(), DriverError> {
+    /// Hands the buffer's first `length` bytes to the disk. All but the last piece are whole blocks. The last takes the
+    /// table with it if that fits.
+    fn push(
+        &mut self,
+        mut buffer: PooledBuffer,
+        length: usize,
+        is_last: bool,
+    ) -> Result<(), DriverError> {
         if length == 0 {
             return self.outcome();
         }
@@ -305,9 +318,21 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         self.blocks.extend(buffer[..length].chunks(BLOCK).map(|block| block_crc(id, block)));
         buffer.set_length(length);
         buffer.pad();
-        self.write_at(buffer, self.offset);
+        let offset = self.offset;
         self.offset += length as u64;
+        let pages = in_memory(page_count(self.offset)) * PAGE;
+        if is_last && buffer.len() + pages <= buffer.capacity() {
+            buffer.extend_from_slice(&self.table());
+            self.table_is_written = true;
+        }
+        self.write_at(buffer, offset);
         self.outcome()
+    }
+
+    fn table(&self) -> Vec<u8> {
+        let mut table = Vec::new();
+        encode_table(self.sink.id(), &self.blocks, &mut table);
+        table
     }
 
     fn write_at(&mut self, buffer: PooledBuffer, offset: u64) {
@@ -344,6 +369,11 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         {
             self.failed = self.failed.take().or(written.err());
             self.outcome()?;
+            if buffer.capacity() < wanted
+                && let Some(larger) = self.core.pool.take(wanted)
+            {
+                return Ok(larger);
+            }
             if buffer.capacity() <= wanted {
                 buffer.set_length(0);
                 return Ok(buffer);
@@ -358,8 +388,7 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
 
     /// Writes the table and waits for all writes.
     async fn finish(mut self, ctx: &Context) -> Result<(), DriverError> {
-        let mut table = Vec::new();
-        encode_table(self.sink.id(), &self.blocks, &mut table);
+        let table = if self.table_is_written { Vec::new() } else { self.table() };
         let mut offset = data_length(self.offset);
         for pages in table.chunks(BLOCK) {
             let mut buffer = match self.core.pool.take(pages.len()) {
