@@ -1,9 +1,9 @@
 //! Shares the lanes of a kernel among the MD5s of one thread.
 //!
-//! Whoever has bytes queues them and gives the other tasks one turn, in which they may do the same. Then one of those
-//! that wait works for all: passes over the first in the queue, each as long as the shortest of them, until its turn
-//! is over. Newcomers join at the next pass. Nobody waits for company that is not there: alone in the queue, a stream
-//! is hashed by itself.
+//! Whoever has bytes queues them. One of those that wait gives the other tasks turns, in which they may do the same, for
+//! as long as each turn brings more of them and lanes are left. Then it works for all: passes over the first in the
+//! queue, each as long as the shortest of them, until its turn is over. Nobody waits for company that is not there: alone
+//! in the queue, a stream is hashed by itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -58,7 +58,11 @@ pub async fn update_together<B: AsRef<[u8]> + 'static>(
     LANES.with(|lanes| lanes.queue.borrow_mut().push_back(Rc::clone(&queued)));
     let waiting = Waiting(queued);
     while !waiting.done().await {
-        yield_now().await;
+        let mut company = 0;
+        while let Some(more) = LANES.with(|lanes| lanes.company_beyond(company)) {
+            company = more;
+            yield_now().await;
+        }
         LANES.with(Lanes::turn);
     }
     drop(waiting);
@@ -162,6 +166,13 @@ impl Lanes {
     fn leads(&self, job: &Rc<AnyJob>) -> bool {
         let mut leader = self.leader.borrow_mut();
         Rc::ptr_eq(leader.get_or_insert_with(|| Rc::clone(job)), job)
+    }
+
+    /// How many wait, if those are more than `known` and lanes are left for others.
+    fn company_beyond(&self, known: usize) -> Option<usize> {
+        let waiting = self.queue.borrow().len();
+        let lanes = self.kernel.map_or(1, Kernel::lanes);
+        (known < waiting && known < lanes).then_some(waiting)
     }
 
     fn is_leader(&self, job: &Rc<AnyJob>) -> bool {
