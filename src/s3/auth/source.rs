@@ -17,9 +17,6 @@ use crate::runtime::yield_now;
 /// The checksum that is stored where the client names none, as S3 has it.
 const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
-/// Most bytes that are received at once where they are hashed: they stay in the second-level cache meanwhile.
-const WARM_BYTES: usize = 128 << 10;
-
 /// Takes one body.
 pub struct BodySource<'b, B> {
     body: &'b mut B,
@@ -157,9 +154,7 @@ impl<'b, B: Body> BodySource<'b, B> {
     async fn receive_all(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
         let mut end = 0;
         while end < buffer.len() {
-            let room = &mut buffer[end..];
-            let most = room.len().min(WARM_BYTES);
-            let filled = self.receive(ctx, &mut room[..most]).await?;
+            let filled = self.receive(ctx, &mut buffer[end..]).await?;
             if filled == 0 {
                 break;
             }

@@ -158,7 +158,7 @@ macro_rules! step {
     ($mix:ident, $a:ident $b:ident $c:ident $d:ident, $words:ident, $word:expr, $step:expr, $left:literal, $right:literal) => {
         let (word, sine) = (&$words[$word], splat(SINES[$step]));
         for at in 0..REGISTERS {
-            let sum = add(add($a[at], add(word[at], sine)), $mix($b[at], $c[at], $d[at]));
+            let sum = $mix(add($a[at], add(word[at], sine)), $b[at], $c[at], $d[at]);
             $a[at] = add(rotate::<$left, $right>(sum), $b[at]);
         }
     };

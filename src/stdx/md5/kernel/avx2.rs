@@ -52,26 +52,28 @@ fn rotate<const LEFT: i32, const RIGHT: i32>(value: V) -> V {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn f(b: V, c: V, d: V) -> V {
-    _mm256_xor_si256(d, _mm256_and_si256(b, _mm256_xor_si256(c, d)))
+fn f(sum: V, b: V, c: V, d: V) -> V {
+    add(sum, _mm256_xor_si256(d, _mm256_and_si256(b, _mm256_xor_si256(c, d))))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn g(b: V, c: V, d: V) -> V {
-    _mm256_or_si256(_mm256_and_si256(b, d), _mm256_andnot_si256(d, c))
+fn g(sum: V, b: V, c: V, d: V) -> V {
+    // Its halves have no bit in common, so they may be added, and that of `b`, which is known last, as the last.
+    add(add(sum, _mm256_andnot_si256(d, c)), _mm256_and_si256(b, d))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn h(b: V, c: V, d: V) -> V {
-    _mm256_xor_si256(b, _mm256_xor_si256(c, d))
+fn h(sum: V, b: V, c: V, d: V) -> V {
+    add(sum, _mm256_xor_si256(b, _mm256_xor_si256(c, d)))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn k(b: V, c: V, d: V) -> V {
-    _mm256_xor_si256(c, _mm256_or_si256(b, _mm256_xor_si256(d, _mm256_set1_epi32(-1))))
+fn k(sum: V, b: V, c: V, d: V) -> V {
+    let flipped = _mm256_xor_si256(d, _mm256_set1_epi32(-1));
+    add(sum, _mm256_xor_si256(c, _mm256_or_si256(b, flipped)))
 }
 
 /// Four message words of each lane, from `offset` bytes behind its start.

@@ -53,26 +53,26 @@ fn rotate<const LEFT: i32, const RIGHT: i32>(value: V) -> V {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn f(b: V, c: V, d: V) -> V {
-    _mm512_ternarylogic_epi32::<0xca>(b, c, d)
+fn f(sum: V, b: V, c: V, d: V) -> V {
+    add(sum, _mm512_ternarylogic_epi32::<0xca>(b, c, d))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn g(b: V, c: V, d: V) -> V {
-    _mm512_ternarylogic_epi32::<0xe4>(b, c, d)
+fn g(sum: V, b: V, c: V, d: V) -> V {
+    add(sum, _mm512_ternarylogic_epi32::<0xe4>(b, c, d))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn h(b: V, c: V, d: V) -> V {
-    _mm512_ternarylogic_epi32::<0x96>(b, c, d)
+fn h(sum: V, b: V, c: V, d: V) -> V {
+    add(sum, _mm512_ternarylogic_epi32::<0x96>(b, c, d))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn k(b: V, c: V, d: V) -> V {
-    _mm512_ternarylogic_epi32::<0x39>(b, c, d)
+fn k(sum: V, b: V, c: V, d: V) -> V {
+    add(sum, _mm512_ternarylogic_epi32::<0x39>(b, c, d))
 }
 
 /// Four message words of each lane, from `offset` bytes behind its start.
