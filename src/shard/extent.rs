@@ -11,6 +11,7 @@
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::io::buffer::ALIGNMENT;
+use crate::stdx::crc;
 
 /// Bytes that one checksum covers.
 pub(crate) const BLOCK: usize = 64 << 10;
@@ -25,8 +26,8 @@ pub(crate) const PAGE_ENTRIES: u64 = (PAGE / 4 - 1) as u64;
 pub(crate) fn block_crc(id: u64, block: &[u8]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     digest.update(&id.to_le_bytes());
-    digest.update(block);
-    low_half(digest.finalize())
+    let state = crc::update(CrcAlgorithm::Crc32Iscsi, digest.get_state(), block);
+    low_half(Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, state).finalize())
 }
 
 fn page_crc(id: u64, number: u64, entries: &[u8]) -> u32 {

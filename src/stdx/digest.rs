@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use crc_fast::CrcAlgorithm;
 use smallvec::SmallVec;
 
+use super::crc;
 use super::md5::{self, Md5};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ETagHash};
 
@@ -18,7 +19,7 @@ enum Running {
 
 impl Running {
     fn new(algorithm: ChecksumAlgorithm) -> Self {
-        match crc(algorithm) {
+        match crc_of(algorithm) {
             Some(crc) => Self::Crc(algorithm, crc, crc_fast::Digest::new(crc).get_state()),
             None if algorithm == ChecksumAlgorithm::Sha1 => {
                 Self::Sha(algorithm, Context::new(&SHA1_FOR_LEGACY_USE_ONLY))
@@ -35,11 +36,7 @@ impl Running {
 
     fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Crc(_, crc, state) => {
-                let mut digest = crc_fast::Digest::new_with_init_state(*crc, *state);
-                digest.update(bytes);
-                *state = digest.get_state();
-            }
+            Self::Crc(_, algorithm, state) => *state = crc::update(*algorithm, *state, bytes),
             Self::Sha(_, context) => context.update(bytes),
         }
     }
@@ -55,7 +52,7 @@ impl Running {
     }
 }
 
-fn crc(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
+fn crc_of(algorithm: ChecksumAlgorithm) -> Option<CrcAlgorithm> {
     match algorithm {
         ChecksumAlgorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
         ChecksumAlgorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
@@ -180,7 +177,7 @@ pub fn combine_crc(
     crc_b: u64,
     len_b: u64,
 ) -> Option<u64> {
-    Some(crc_fast::checksum_combine(crc(algorithm)?, crc_a, crc_b, len_b))
+    Some(crc_fast::checksum_combine(crc_of(algorithm)?, crc_a, crc_b, len_b))
 }
 
 /// [`combine_crc`] for checksum values; `None` also if the algorithms differ.
@@ -255,7 +252,7 @@ mod tests {
             };
             let (a, b) = (of(b"1234"), of(b"56789"));
             let whole = combine(&a, &b, 5);
-            assert_eq!(whole, crc(algorithm).map(|_| of(b"123456789")), "{algorithm:?}");
+            assert_eq!(whole, crc_of(algorithm).map(|_| of(b"123456789")), "{algorithm:?}");
             let both = composite(algorithm, [&a, &b].into_iter());
             assert_eq!(both.kind, ChecksumKind::Composite);
             assert_eq!(both.value(), of(&[a.value(), b.value()].concat()).value());

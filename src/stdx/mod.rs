@@ -1,6 +1,8 @@
 //! Small helpers without a layer: of the rest of Vaultaire they know the plain types of `model` at most.
 /// Base64.
 pub mod base64;
+/// Fast CRCs.
+pub mod crc;
 /// Digests of bodies.
 pub mod digest;
 /// Hexadecimal text.
