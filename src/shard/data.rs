@@ -85,7 +85,7 @@ pub(crate) struct Sink<F: DiskFile> {
     /// `None` for a file of its own.
     active: Option<Rc<Active<F>>>,
     /// Makes the name of a file of its own durable, while the bytes come.
-    entry: Option<JoinHandle<io::Result<()>>>,
+    entry: Option<JoinHandle<Result<(), ShardError>>>,
 }
 
 impl<D: Disk> DataWriter<D> {
@@ -159,6 +159,7 @@ impl<D: Disk> DataWriter<D> {
         least: u64,
         kept_free: u64,
     ) -> Result<Active<D::File>, ShardError> {
+        self.shared.can_name()?;
         let id = self.shared.volume.next_segment_id();
         let layout = self.shared.volume.layout();
         let free = self.need_room(least, kept_free).await?;
@@ -183,7 +184,7 @@ impl<D: Disk> DataWriter<D> {
             return Err(error.into());
         }
         if !planted::is(Bug::DirectoryNotSynced) {
-            self.disk.sync_directory(&layout.data()).await?;
+            sync_names(&self.disk, &self.shared).await?;
         }
         self.shared.segments.data(id);
         Ok(Active {
@@ -215,6 +216,7 @@ impl<D: Disk> DataWriter<D> {
     /// # Errors
     /// [`ShardError::Full`] if there is no room.
     pub(crate) async fn own_file(&self, size: Option<u64>) -> Result<Sink<D::File>, ShardError> {
+        self.shared.can_name()?;
         let least = extent_length(size.unwrap_or_default());
         self.need_room(least, 2 * self.shared.kept_free()).await?;
         let id = self.shared.volume.next_segment_id();
@@ -227,8 +229,9 @@ impl<D: Disk> DataWriter<D> {
         if let Some(size) = size {
             file.allocate(extent_length(size)).await?;
         }
-        let (disk, folder) = (self.disk.clone(), self.shared.volume.layout().data());
-        let entry = runtime::spawn(async move { disk.sync_directory(&folder).await });
+        let (disk, shared) = (self.disk.clone(), Arc::clone(&self.shared));
+        // In a task of its own also so that a failure is known if nobody waits for the file any more.
+        let entry = runtime::spawn(async move { sync_names(&disk, &shared).await });
         Ok(Sink { file, base: 0, id, lease, active: None, entry: Some(entry) })
     }
 
@@ -277,6 +280,16 @@ impl<D: Disk> DataWriter<D> {
             self.close().await;
         }
     }
+}
+
+/// Makes the names of data files durable. After a failure none is made any more.
+async fn sync_names<D: Disk>(disk: &D, shared: &Shared) -> Result<(), ShardError> {
+    if let Err(error) = disk.sync_directory(&shared.volume.layout().data()).await {
+        shared.lose_names();
+        return Err(error.into());
+    }
+    // Another's failure may have been that of our name.
+    shared.can_name()
 }
 
 impl<F: DiskFile> Sink<F> {

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) blocks: Arc<BlockCache>,
     pub(crate) mailboxes: Box<[Mailbox<Commit>]>,
     write_state: AtomicU8,
+    /// The names of data files could not be made durable.
+    names_lost: AtomicBool,
     /// Log segments of earlier starts that are left; more than any number until they are known.
     old_logs: AtomicUsize,
     /// The log segments of each core in this start, in order, with their positions; the last is being written.
@@ -77,6 +79,7 @@ impl Shared {
             blocks,
             mailboxes: (0..cores).map(|_| Mailbox::new(sizes.mailbox)).collect(),
             write_state: AtomicU8::new(WriteState::Open as u8),
+            names_lost: AtomicBool::new(false),
             old_logs: AtomicUsize::new(usize::MAX),
             logs: (0..cores).map(|_| Mutex::default()).collect(),
             log_length: AtomicU64::new(sizes.log_segment),
@@ -143,6 +146,19 @@ impl Shared {
     #[cfg(test)]
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
+    }
+
+    /// The names of data files could not be made durable. A later sync would not tell which of them are.
+    pub(crate) fn lose_names(&self) {
+        self.names_lost.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether data files whose names are to be durable can be made.
+    ///
+    /// # Errors
+    /// [`ShardError::Poisoned`] if not, until the next start.
+    pub(crate) fn can_name(&self) -> Result<(), ShardError> {
+        if self.names_lost.load(Ordering::SeqCst) { Err(ShardError::Poisoned) } else { Ok(()) }
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {

@@ -1,9 +1,9 @@
-//! A full disk, simulated.
+//! A disk that is full, and one that fails, simulated.
 
 use std::time::Duration;
 
 use super::*;
-use crate::io::sim::SimDisk;
+use crate::io::sim::{Faults, SimDisk};
 use crate::runtime::simulated::{SimulatedClock, Simulation};
 use crate::shard::log::writer::SyncMethod;
 
@@ -106,4 +106,23 @@ fn runs_that_hold_nothing_any_more_make_room_too() {
             assert!(round > 0 || work > 0, "there were runs");
         });
     }
+}
+
+#[test]
+fn no_data_file_is_made_once_names_of_some_may_be_lost() {
+    let disk = SimDisk::with_seed(1);
+    live(&disk, false, async |driver, clock| {
+        driver.create_container(&ctx(), &name("box")).await.unwrap();
+        put(&driver, "of its own", 13_000).await.unwrap();
+        driver.0.disk.set_faults(Faults { sync_error: 1, ..Faults::default() });
+        // Nobody waits for it any more.
+        drop(driver.0.data.own_file(Some(13_000)).await.unwrap());
+        while driver.0.shared.can_name().is_ok() {
+            Clock::sleep(&clock, Duration::from_millis(1)).await;
+        }
+        driver.0.disk.set_faults(Faults::default());
+        let refused = put(&driver, "of its own", 13_000).await;
+        assert!(matches!(refused, Err(DriverError::Poisoned)), "{refused:?}");
+        put(&driver, "in the log", 100).await.unwrap();
+    });
 }
