@@ -15,6 +15,9 @@ pub const POOLED_BYTES_MAX: usize = 1 << 20;
 /// memory costs as much time as a checksum of it. It stays reserved, and is given back when somebody else needs it.
 pub const KEPT_BYTES_MAX: u64 = 16 << 20;
 
+/// Halves of huge pages are made where so many of them fit into the budget.
+const HALVES_OF_BUDGET: u64 = 64;
+
 /// 4 KiB · 2^n up to [`POOLED_BYTES_MAX`].
 const CLASSES: usize = (POOLED_BYTES_MAX / ALIGNMENT).trailing_zeros() as usize + 1;
 
@@ -153,7 +156,8 @@ impl BufferPool {
     /// One half of a huge page, if that is what is wanted and there is memory enough to keep the other.
     fn half(&self, capacity: usize) -> Option<AlignedBuffer> {
         let budget = &self.shared.budget;
-        if capacity != AlignedBuffer::HALF || !budget.is_little_used() {
+        let is_small = budget.total() < HALVES_OF_BUDGET * AlignedBuffer::HALF as u64;
+        if capacity != AlignedBuffer::HALF || is_small || !budget.is_little_used() {
             return None;
         }
         let reservation = budget.try_reserve(capacity as u64)?;

@@ -1,6 +1,7 @@
 //! What the cores share of one data folder: the read side of the index, the mailboxes and the books of the segments.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -156,9 +157,13 @@ impl Shared {
     /// Whether data files whose names are to be durable can be made.
     ///
     /// # Errors
-    /// [`ShardError::Poisoned`] if not, until the next start.
+    /// [`ShardError::Io`] if not, until the next start.
     pub(crate) fn can_name(&self) -> Result<(), ShardError> {
-        if self.names_lost.load(Ordering::SeqCst) { Err(ShardError::Poisoned) } else { Ok(()) }
+        if self.names_lost.load(Ordering::SeqCst) {
+            let why = "the names of data files could not be made durable: none is made until the next start";
+            return Err(io::Error::other(why).into());
+        }
+        Ok(())
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {

@@ -122,7 +122,7 @@ fn no_data_file_is_made_once_names_of_some_may_be_lost() {
         }
         driver.0.disk.set_faults(Faults::default());
         let refused = put(&driver, "of its own", 13_000).await;
-        assert!(matches!(refused, Err(DriverError::Poisoned)), "{refused:?}");
+        assert!(matches!(refused, Err(DriverError::Io(_))), "{refused:?}");
         put(&driver, "in the log", 100).await.unwrap();
     });
 }
