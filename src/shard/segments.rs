@@ -13,7 +13,7 @@ use super::log::Place;
 use super::planted::{self, Bug};
 
 /// So few live records that they are written again at once.
-const FEW_RECORDS: u64 = 1000;
+pub(crate) const FEW_RECORDS: u64 = 1000;
 
 /// A log or data segment.
 #[derive(Debug, Default)]

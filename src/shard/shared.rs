@@ -200,10 +200,12 @@ impl Shared {
         !self.logs.iter().any(is_full)
     }
 
-    /// The oldest segment of a core's log that has been full for a while.
-    pub(crate) fn oldest_log(&self, core: usize) -> Option<u64> {
+    /// The oldest segment of a core's log that is full, and whether it has been so for a while; else its footer may be
+    /// missing yet.
+    pub(crate) fn oldest_log(&self, core: usize) -> Option<(u64, bool)> {
         let logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
-        logs.front().map(|(segment, _)| *segment).filter(|_| logs.len() > 2)
+        let oldest = logs.front().filter(|_| logs.len() > 1);
+        oldest.map(|(segment, _)| (*segment, logs.len() > 2))
     }
 
     /// Takes the oldest segments of a core's log of which nothing is live and which checkpoints cover, but never the one

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{Core, relocate};
+use super::{Core, records, relocate};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
@@ -18,7 +18,7 @@ use crate::shard::data::{self, FileName};
 use crate::shard::index::value::{Location, PartList};
 use crate::shard::log::replay::SegmentRef;
 use crate::shard::planted::{self, Bug};
-use crate::shard::segments::Garbage;
+use crate::shard::segments::{FEW_RECORDS, Garbage};
 use crate::shard::shared::WriteState;
 
 /// How often to look.
@@ -139,15 +139,19 @@ impl Housekeeper {
         if self.keep_logs || shared.write_state() == WriteState::Poisoned {
             return;
         }
-        let (oldest, is_old) = match self.old_logs.front() {
-            Some(segment) => (segment.segment, true),
+        let (oldest, is_old, is_settled) = match self.old_logs.front() {
+            Some(segment) => (segment.segment, true, true),
             None if shared.old_logs() > 0 => return,
             None => match shared.oldest_log(core.core) {
-                Some(segment) => (segment, false),
+                Some((segment, is_settled)) => (segment, false, is_settled),
                 None => return,
             },
         };
         let live = shared.segments.live_records(oldest);
+        // More than a few of the one that was filled last may die before the next is full.
+        if !is_settled && live > FEW_RECORDS {
+            return;
+        }
         if self.stuck == Some((oldest, live)) || !shared.segments.is_worth_moving(oldest, is_old) {
             return;
         }
@@ -156,6 +160,9 @@ impl Housekeeper {
             None => relocate::reference(core, oldest).await,
         };
         let Some(segment) = segment else { return };
+        if !is_settled && !records::is_sealed(core, &segment).await {
+            return;
+        }
         match relocate::relocate(core, &segment).await {
             Ok(()) => self.stuck = Some((oldest, shared.segments.live_records(oldest))),
             // Memory, queues or the disk are short; it can wait.
