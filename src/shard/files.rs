@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::io::{Disk, DiskFile, OpenOptions, residency};
 
-/// Most files that are kept open.
+/// Most files that are kept open for each access.
 const OPEN_MAX: usize = 256;
 
 /// How the bytes of a file are read.
@@ -22,32 +22,37 @@ pub(crate) enum Access {
 /// Keeps segments open while they are in use.
 pub(crate) struct Files<D: Disk> {
     disk: D,
-    access: Access,
-    open: RefCell<HashMap<u64, D::File>>,
+    direct: RefCell<HashMap<u64, D::File>>,
+    cached: RefCell<HashMap<u64, D::File>>,
 }
 
 impl<D: Disk> Files<D> {
-    pub(crate) fn new(disk: D, access: Access) -> Self {
-        Self { disk, access, open: RefCell::default() }
+    pub(crate) fn new(disk: D) -> Self {
+        Self { disk, direct: RefCell::default(), cached: RefCell::default() }
     }
 
     /// The segment's file, opened if need be. The caller has pinned what it read in the index.
     pub(crate) async fn get(
         &self,
         id: u64,
+        access: Access,
         path: impl FnOnce() -> std::path::PathBuf,
     ) -> io::Result<D::File> {
-        if let Some(file) = self.open.borrow().get(&id) {
+        let open_files = match access {
+            Access::Direct => &self.direct,
+            Access::Cached => &self.cached,
+        };
+        if let Some(file) = open_files.borrow().get(&id) {
             return Ok(file.clone());
         }
-        let file = open(&self.disk, &path(), self.access).await?;
+        let file = open(&self.disk, &path(), access).await?;
         // What lies beside it may be being written past the cache.
-        if self.access == Access::Cached
+        if access == Access::Cached
             && let Some(descriptor) = file.descriptor()
         {
             residency::read_no_more_than_asked(&descriptor);
         }
-        let mut known = self.open.borrow_mut();
+        let mut known = open_files.borrow_mut();
         if known.len() >= OPEN_MAX
             && let Some(any) = known.keys().next().copied()
         {
@@ -59,7 +64,9 @@ impl<D: Disk> Files<D> {
 
     /// Closes those that are of no use any more, so that their space is freed.
     pub(crate) fn close_if(&self, gone: impl Fn(u64) -> bool) {
-        self.open.borrow_mut().retain(|id, _| !gone(*id));
+        for open_files in [&self.direct, &self.cached] {
+            open_files.borrow_mut().retain(|id, _| !gone(*id));
+        }
     }
 }
 

@@ -24,16 +24,15 @@ pub(crate) struct Finder<D: Disk> {
 /// The open runs of one core.
 pub(crate) struct OpenRuns<D: Disk> {
     shared: Arc<Shared>,
-    direct: Files<D>,
-    cached: Files<D>,
+    files: Files<D>,
 }
 
 impl<D: Disk> RunFiles for OpenRuns<D> {
     type File = D::File;
 
     async fn file(&self, run: u64, keep: bool) -> io::Result<D::File> {
-        let files = if keep { &self.cached } else { &self.direct };
-        files.get(run, || self.path(run)).await
+        let access = if keep { Access::Cached } else { Access::Direct };
+        self.files.get(run, access, || self.path(run)).await
     }
 }
 
@@ -45,11 +44,7 @@ impl<D: Disk> OpenRuns<D> {
 
 impl<D: Disk> Finder<D> {
     pub(crate) fn new(shared: Arc<Shared>, disk: D, pins: Rc<CorePins>) -> Self {
-        let files = OpenRuns {
-            shared: Arc::clone(&shared),
-            direct: Files::new(disk.clone(), Access::Direct),
-            cached: Files::new(disk, Access::Cached),
-        };
+        let files = OpenRuns { shared: Arc::clone(&shared), files: Files::new(disk) };
         Self { shared, pins, files }
     }
 
@@ -135,8 +130,7 @@ impl<D: Disk> Finder<D> {
 
     /// Closes the files of runs that are gone.
     pub(crate) fn close_if(&self, gone: impl Fn(u64) -> bool) {
-        self.files.direct.close_if(&gone);
-        self.files.cached.close_if(gone);
+        self.files.files.close_if(gone);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::shard::extent::{
     BLOCK, PAGE, block_count, block_crc, data_length, decode_page, encode_table, in_memory,
     page_count,
 };
+use crate::shard::files::Access;
 use crate::shard::index::parts;
 use crate::shard::index::value::{self, Artifact, Content, Location};
 use crate::shard::planted::{self, Bug};
@@ -220,7 +221,7 @@ async fn copy<D: Disk, C: Clock>(
     pace.spend(size).await;
     let layout = core.shared.volume.layout();
     let path = || data::path(layout, FileName::Segment(segment));
-    let file = core.segments.get(segment, path).await?;
+    let file = core.segments.get(segment, Access::Direct, path).await?;
     let sink = core.data.extent_as(id, size).await?;
     if copy_bytes(core, ctx, &file, Extent { base, id, size }, &sink).await? {
         return Ok(Some(Moved { from, size, to: core.data.sync(sink).await? }));

@@ -14,7 +14,7 @@ use crate::io::{Clock, Disk, DiskFile};
 use crate::model::{ArtifactInfo, ByteRange, Metadata, PartQuery, PartSpan};
 use crate::shard::data::{self, FileName};
 use crate::shard::extent::block_crc;
-use crate::shard::files::{self, Access, Files};
+use crate::shard::files::{self, Access};
 use crate::shard::index::parts::{self, Part};
 use crate::shard::index::shard_of;
 use crate::shard::index::value::{Artifact, Content, Location, PartList, StoredMetadata};
@@ -169,8 +169,8 @@ impl<D: Disk, C: Clock> Core<D, C> {
         place: Place,
         mut intact: impl FnMut(&[u8]) -> bool,
     ) -> Result<Bytes, DriverError> {
-        for files in [&self.cached_logs, &self.logs] {
-            let bytes = self.read_log_of(ctx, files, place).await?;
+        for access in [Access::Cached, Access::Direct] {
+            let bytes = self.read_log_by(ctx, access, place).await?;
             if intact(&bytes) {
                 return Ok(bytes);
             }
@@ -180,20 +180,21 @@ impl<D: Disk, C: Clock> Core<D, C> {
 
     /// Bytes of a log segment as the disk has them, not verified, in memory of their own.
     pub(super) async fn read_log(&self, ctx: &Context, place: Place) -> Result<Bytes, DriverError> {
-        self.read_log_of(ctx, &self.logs, place).await
+        self.read_log_by(ctx, Access::Direct, place).await
     }
 
-    async fn read_log_of(
+    async fn read_log_by(
         &self,
         ctx: &Context,
-        files: &Files<D>,
+        access: Access,
         place: Place,
     ) -> Result<Bytes, DriverError> {
         if place.length == 0 {
             return Ok(Bytes::new());
         }
         let layout = self.shared.volume.layout();
-        let opening = files.get(place.segment, || layout.segment_path(place.segment));
+        let path = || layout.segment_path(place.segment);
+        let opening = self.logs.get(place.segment, access, path);
         let file = self.on_disk(ctx, opening).await?;
         let (offset, length) = (place.offset as usize, place.length as usize);
         let start = offset - offset % crate::io::buffer::ALIGNMENT;
@@ -300,11 +301,7 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
             Location::Extent { segment, offset, id } => {
                 let path = || data::path(layout, FileName::Segment(segment));
                 let access = core.touched.access(id);
-                let files = match access {
-                    Access::Direct => &core.segments,
-                    Access::Cached => &core.cached_segments,
-                };
-                (files.get(segment, path).await?, offset, id, access)
+                (core.segments.get(segment, access, path).await?, offset, id, access)
             }
             Location::OwnFile { id } => {
                 let path = data::path(layout, FileName::OwnFile(id));

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{Core, records, relocate};
+use super::{Core, relocate};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
@@ -16,7 +16,7 @@ use crate::model::TenantId;
 use crate::shard::commit::Request;
 use crate::shard::data::{self, FileName};
 use crate::shard::index::value::{Location, PartList};
-use crate::shard::log::replay::SegmentRef;
+use crate::shard::log::replay::{SegmentRef, has_footer};
 use crate::shard::planted::{self, Bug};
 use crate::shard::segments::{FEW_RECORDS, Garbage};
 use crate::shard::shared::WriteState;
@@ -72,9 +72,7 @@ pub(super) async fn run<D: Disk, C: Clock>(
         keeper.free(&core).await;
         let segments = &core.shared.segments;
         core.logs.close_if(|id| !segments.has_log(id));
-        core.cached_logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
-        core.cached_segments.close_if(|id| !segments.has_data(id));
         core.finder.close_if(|id| !core.shared.checkpoints.has_run(id));
     }
 }
@@ -160,7 +158,7 @@ impl Housekeeper {
             None => relocate::reference(core, oldest).await,
         };
         let Some(segment) = segment else { return };
-        if !is_settled && !records::is_sealed(core, &segment).await {
+        if !is_settled && !has_footer(&core.disk, &segment).await {
             return;
         }
         match relocate::relocate(core, &segment).await {

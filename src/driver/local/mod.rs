@@ -84,11 +84,7 @@ struct Core<D: Disk, C: Clock> {
     keeper: Rc<Keeper<D>>,
     _tables: Option<Reservation>,
     logs: Files<D>,
-    /// The same segments, through the page cache.
-    cached_logs: Files<D>,
     segments: Files<D>,
-    /// The same segments, for what is read again and again.
-    cached_segments: Files<D>,
     touched: Touched,
     cache: Arc<InlineCache>,
     recent: Recent<get::Found>,

@@ -10,7 +10,7 @@ use crate::io::{Clock, Disk};
 use crate::shard::index::Looked;
 use crate::shard::index::key::{self, KeyBytes, Keyspace};
 use crate::shard::index::value::Artifact;
-use crate::shard::log::replay::{Origin, SegmentRef, find_segments, read_segment, replay_segment};
+use crate::shard::log::replay::{SegmentRef, find_segments, read_segment, replay_segment};
 use crate::shard::log::{Place, ReplayedRecord, salt_of};
 use crate::shard::record::decode_meta;
 
@@ -98,15 +98,6 @@ pub(super) async fn all<D: Disk, C: Clock>(
     let replayed = replay_segment(&core.disk, segment, &mut visit).await;
     replayed.map_err(|error| io::Error::other(error.to_string()))?;
     Ok(live)
-}
-
-/// Whether a segment has its footer.
-pub(super) async fn is_sealed<D: Disk, C: Clock>(
-    core: &Rc<Core<D, C>>,
-    segment: &SegmentRef,
-) -> bool {
-    let read = read_segment(&core.disk, segment, &mut |_| ()).await;
-    read.is_ok_and(|summary| summary.origin == Origin::Footer)
 }
 
 /// Yields the records of a segment that may be current; it may still be written to.

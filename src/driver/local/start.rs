@@ -20,7 +20,7 @@ use crate::io::{Clock, Disk};
 use crate::runtime;
 use crate::shard::commit::Committer;
 use crate::shard::data::DataWriter;
-use crate::shard::files::{Access, Files};
+use crate::shard::files::Files;
 use crate::shard::finder::Finder;
 use crate::shard::index::run::BlockCache;
 use crate::shard::integrity::Progress;
@@ -289,10 +289,8 @@ impl<D: Disk, C: Clock> Local<D, C> {
                 .sorted_runs
                 .then(|| volume.budget.try_reserve(2 * tables as u64))
                 .flatten(),
-            logs: Files::new(disk.clone(), Access::Direct),
-            cached_logs: Files::new(disk.clone(), Access::Cached),
-            segments: Files::new(disk.clone(), Access::Direct),
-            cached_segments: Files::new(disk.clone(), Access::Cached),
+            logs: Files::new(disk.clone()),
+            segments: Files::new(disk.clone()),
             touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
             recent: Recent::new(volume.budget.clone()),

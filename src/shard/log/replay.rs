@@ -351,6 +351,13 @@ async fn visit_segment<D: Disk>(
     Ok((summary, Some(walked)))
 }
 
+/// Whether a segment has its footer; `false` also if it cannot be read.
+pub(crate) async fn has_footer<D: Disk>(disk: &D, segment: &SegmentRef) -> bool {
+    let Ok(file) = disk.open(&segment.path, READ).await else { return false };
+    let mut reader = Reader::new(file, segment.length);
+    read_footer(&mut reader, &segment.header).await.is_ok_and(|footer| footer.is_some())
+}
+
 /// The Seal frame that the trailer points to, and its keys; `None` if either is not there or not whole.
 pub(super) async fn read_footer<F: DiskFile>(
     reader: &mut Reader<F>,
