@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::index::run::Version;
 use super::index::{Entry, MemTable, ShardMap, View, key};
-use super::log::Place;
+use super::log::{LogPoint, Place};
 use super::shared::Shared;
 
 /// Some shards, each as it is between two batches.
@@ -21,6 +21,8 @@ pub(crate) struct FrozenShard {
     pub(crate) shard: u8,
     /// The last sequence that was published.
     pub(crate) sequence: u64,
+    /// Where its log was then; `None` if that is sealed.
+    pub(crate) point: Option<LogPoint>,
     /// What goes to a run; it is the shard's frozen table now. `None` if there was too little for one.
     pub(crate) table: Option<Arc<MemTable>>,
     /// What is to be listed, in the order of stems: containers, uploads and parts, and the artifacts of an active table
@@ -56,7 +58,12 @@ impl Listed {
 
 /// Freezes a shard; an active table of at least `least` bytes is to become a run. For the owner, between two batches, and
 /// not while another table of the shard is frozen.
-pub(crate) fn freeze(shared: &Shared, shard: u8, least: usize) -> FrozenShard {
+pub(crate) fn freeze(
+    shared: &Shared,
+    shard: u8,
+    least: usize,
+    point: Option<LogPoint>,
+) -> FrozenShard {
     let map = shared.index.shard(shard);
     let view = map.view();
     debug_assert!(view.frozen.is_none(), "one at a time");
@@ -76,7 +83,7 @@ pub(crate) fn freeze(shared: &Shared, shard: u8, least: usize) -> FrozenShard {
         listed.sort_by(|one, other| one.version.cmp(&other.version));
         None
     };
-    FrozenShard { shard, sequence, table, listed, is_dead }
+    FrozenShard { shard, sequence, point, table, listed, is_dead }
 }
 
 fn residents(map: &ShardMap) -> Vec<Listed> {

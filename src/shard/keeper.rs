@@ -218,7 +218,7 @@ impl<D: Disk> Keeper<D> {
         }
         let freeze = async |shards: Vec<u8>| {
             let least = self.least();
-            let freeze = |shard| super::freeze::freeze(&self.shared, shard, least);
+            let freeze = |shard| super::freeze::freeze(&self.shared, shard, least, None);
             let shards = shards.into_iter().map(freeze).collect();
             Ok(FrozenShards { position: self.position.get() + 1, shards })
         };

@@ -38,7 +38,7 @@ use super::index::SHARDS;
 use super::index::value::PartList;
 use super::keeper;
 use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments, replay_segment};
-use super::log::{LogEnd, ReplayedRecord, salt_of};
+use super::log::{LogEnd, LogPoint, ReplayedRecord, salt_of};
 use super::shared::Shared;
 use crate::io::{Disk, OpenOptions};
 
@@ -64,6 +64,8 @@ pub(crate) struct Recovery {
     damaged: AtomicBool,
     /// What checkpoints and runs say cannot be used.
     index_damaged: AtomicBool,
+    /// Up to where log segments were durable when checkpoints were made.
+    durable: Mutex<HashMap<u64, u32>>,
     found: Mutex<Found>,
 }
 
@@ -99,6 +101,7 @@ impl Recovery {
             next_segment: AtomicUsize::new(0),
             damaged: AtomicBool::new(false),
             index_damaged: AtomicBool::new(false),
+            durable: Mutex::default(),
             found: Mutex::default(),
         }
     }
@@ -129,7 +132,7 @@ impl Recovery {
         finder: &Finder<D>,
     ) -> Result<Recovered, RecoverError> {
         let salt = salt_of(shared.volume.uuid());
-        let Listing { segments, lost } =
+        let Listing { mut segments, lost } =
             find_segments(disk, shared.volume.layout(), Some(salt)).await?;
         if core == 0 {
             report_headers(&segments, &lost);
@@ -138,6 +141,10 @@ impl Recovery {
             self.damaged.store(true, Ordering::Release);
         }
         let derived = self.derived(shared, core, disk).await?;
+        let durable = self.durable().clone();
+        for segment in &mut segments {
+            segment.durable = durable.get(&segment.segment).copied().unwrap_or_default();
+        }
         let mut kept =
             self.replay_and_keep(shared, core, disk, finder, (&segments, derived)).await?;
         if self.is_index_damaged() {
@@ -182,7 +189,12 @@ impl Recovery {
             self.forget(shared, core, disk).await?;
             return Ok(Derivation::default());
         }
-        let loaded = index::load(shared, core, disk).await;
+        let note = |point: LogPoint| {
+            let mut durable = self.durable();
+            let known = durable.entry(point.segment).or_default();
+            *known = point.offset.max(*known);
+        };
+        let loaded = index::load(shared, core, disk, &note).await;
         if let Err(error) = &loaded {
             self.index_is_damaged(&error.to_string());
         }
@@ -273,6 +285,10 @@ impl Recovery {
 
     async fn meet(&self) -> Result<(), RecoverError> {
         if self.barrier.wait().await { Ok(()) } else { Err(RecoverError::OtherCore) }
+    }
+
+    fn durable(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {

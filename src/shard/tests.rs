@@ -9,7 +9,7 @@ use super::log::format::{
     BLOCK, END_ENTRY, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, RECORD_ENTRY,
     SegmentHeader, Trailer, encode_end, encode_keys, encode_record,
 };
-use super::log::{LogEnd, LogId, NewRecord, Place};
+use super::log::{LogEnd, LogId, LogPoint, NewRecord, Place};
 use crate::model::UploadId;
 
 const DOCUMENT: &str = include_str!("FORMAT.md");
@@ -192,6 +192,7 @@ fn entries_of_tables_are_as_the_format_document_says() {
     table("Entry of `integrity`", 40);
 }
 
+const POINT: LogPoint = LogPoint { segment: 0x0102_0304_0506_0708, offset: 0x1112_1314 };
 const PLACE: Place =
     Place { segment: 0x4142_4344_4546_4748, offset: 0x5152_5354, length: 0x6162_6364 };
 
@@ -265,19 +266,23 @@ fn checkpoints_and_marks_are_as_the_format_document_says() {
     }
     accounts.add_composite(list, 7);
     let sequence = 0x1112_1314_1516_1718;
-    let mut builder = CheckpointBuilder::new(0x21, sequence, &[9], &accounts);
+    let mut builder = CheckpointBuilder::new(0x21, sequence, Some(POINT), &[9], &accounts);
     let entry = Version { stem: b"stem", sequence, place: PLACE, value: b"value" };
     for _ in 0..5 {
         builder.resident(&entry);
     }
     let bytes = builder.finish();
-    let lists = 64 + 8 + 16 * (2 + 3 + 4);
+    let runs = 64 + 12;
+    assert_eq!(bytes[64..runs - 4], POINT.segment.to_le_bytes());
+    assert_eq!(bytes[runs - 4..runs], POINT.offset.to_le_bytes());
+    let lists = runs + 8 + 16 * (2 + 3 + 4);
     let resident = lists + 48;
     assert_eq!(bytes.len(), resident + 5 * (28 + 9));
     let fields = [
         ("MAGIC", u64::from_le_bytes(*b"VLTCHKP1")),
         ("VERSION", 1),
         ("shard", 0x21),
+        ("point", 1),
         ("sequence", sequence),
         ("runs", 1),
         ("records", 2),

@@ -105,7 +105,8 @@ impl<D: Disk, C: Clock> Committer<D, C> {
                 continue;
             };
             let least = self.keeper.least();
-            let frozen = shards.iter().map(|&shard| freeze(&self.shared, shard, least));
+            let point = Some(self.log.point());
+            let frozen = shards.iter().map(|&shard| freeze(&self.shared, shard, least, point));
             let frozen = FrozenShards { position: self.log.position(), shards: frozen.collect() };
             let answer = Answer::Frozen(Box::new(frozen));
             let _ = commit.answer.send(Ok(Committed { batch: 0, answer }));

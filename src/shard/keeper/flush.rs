@@ -168,7 +168,8 @@ impl<D: Disk> Keeper<D> {
         let listed: usize = shard.listed.iter().map(Listed::bytes).sum();
         self.need_room(listed as u64 + MARGIN).await?;
         let ids: Vec<u64> = runs.iter().map(|run| run.id()).collect();
-        let mut checkpoint = CheckpointBuilder::new(shard.shard, shard.sequence, &ids, accounts);
+        let FrozenShard { sequence, point, .. } = *shard;
+        let mut checkpoint = CheckpointBuilder::new(shard.shard, sequence, point, &ids, accounts);
         for (number, listed) in shard.listed.iter().enumerate() {
             checkpoint.resident(&listed.version());
             if number % ENTRIES == ENTRIES - 1 {

@@ -160,7 +160,7 @@ impl<D: Disk> Keeper<D> {
             return Err(KeepError::Stopping);
         };
         let ids = ids_of(after);
-        let mut new = CheckpointBuilder::new(shard, old.sequence, &ids, &old.accounts);
+        let mut new = CheckpointBuilder::new(shard, old.sequence, old.point, &ids, &old.accounts);
         old.resident().for_each(|version| new.resident(&version));
         let written = new.write(&self.disk, layout).await;
         self.note_written(Derived::Checkpoint(shard), written).await

@@ -51,6 +51,15 @@ pub struct LogEnd {
     pub batch: u64,
 }
 
+/// A point of a log up to which all of it was durable when that was noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogPoint {
+    /// Which segment; those before it in its log were durable too.
+    pub(crate) segment: u64,
+    /// Offset in the segment file of the first byte after the last frame.
+    pub(crate) offset: u32,
+}
+
 /// A record to be written.
 #[derive(Clone, Debug)]
 pub struct NewRecord {

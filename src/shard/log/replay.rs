@@ -3,8 +3,8 @@
 //! A sealed segment is replayed from its footer, and one that an earlier recovery has scanned from the keys beside
 //! it. Any other is walked frame by frame. The walk ends at the first frame that is not whole. Was
 //! it ever acknowledged? It was if a later frame of the segment, or the header of the next segment,
-//! says that it was committed, or if a later start has named an end behind it. Then it is rot, which
-//! is reported and left alone. If not, it is a torn tail, and no part of the log.
+//! says that it was committed, or if a later start has named an end behind it, or a checkpoint was made when the log had
+//! come further. Then it is rot, which is reported and left alone. If not, it is a torn tail, and no part of the log.
 
 use std::collections::HashMap;
 use std::io;
@@ -35,6 +35,8 @@ pub struct SegmentRef {
     pub end: Option<LogEnd>,
     /// The last batch that must be in it, since the next segment of the log says so.
     pub committed: Option<u64>,
+    /// All of it before this offset was durable once, as a checkpoint knows; 0 if none does.
+    pub durable: u32,
     /// Its header, as it stands there or as its frames tell.
     pub header: SegmentHeader,
     /// Both copies of the header are damaged.
@@ -227,6 +229,7 @@ pub async fn find_segments<D: Disk>(
         length,
         end: ends.get(&header.segment).map(|(_, end)| *end),
         committed: next_of.get(&header.segment).copied(),
+        durable: 0,
         header,
         header_damaged,
     });

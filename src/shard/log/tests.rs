@@ -414,6 +414,33 @@ fn rot_in_the_last_frame_shows_when_the_next_segment_vouches_for_it() {
 }
 
 #[test]
+fn rot_in_the_last_frame_shows_when_a_checkpoint_was_made_behind_it() {
+    let bench = Bench::new();
+    drive(async {
+        let mut writer = bench.writer(SyncMethod::DurableWrites).await;
+        writer.append(&[record(1, 50)]).await.unwrap();
+        let place = writer.append(&[record(2, 50)]).await.unwrap().places[0];
+        let point = writer.point();
+        bench
+            .disk
+            .flip(&bench.layout().segment_path(point.segment), place.offset.into(), 1)
+            .unwrap();
+        let segments = list_segments(&bench.disk, &bench.layout()).await.unwrap();
+        let known = SegmentRef { durable: point.offset, ..segments[0].clone() };
+        let (_, result) = replay_one(&bench.disk, &known).await;
+        let Err(ReplayError::Rot { rot, summary, .. }) = result else { panic!("{result:?}") };
+        assert_eq!((rot.len(), summary.records), (1, 1));
+        // A start that goes on nevertheless does not hide it from the next.
+        let named = SegmentRef { end: summary.log_end(), ..segments[0].clone() };
+        let (_, result) = replay_one(&bench.disk, &named).await;
+        assert!(matches!(result, Err(ReplayError::Rot { .. })), "{result:?}");
+        // Nobody else could tell it from a torn write.
+        let (_, result) = replay_one(&bench.disk, &segments[0]).await;
+        assert_eq!(result.unwrap().records, 1);
+    });
+}
+
+#[test]
 fn a_damaged_footer_costs_a_walk_and_no_record() {
     let bench = Bench::new();
     drive(async {

@@ -114,7 +114,8 @@ pub(super) async fn frames<F: DiskFile>(
             Met::Nothing => {
                 let next = look_behind(reader, segment, header, &expected).await?;
                 let promised = segment.end.is_some_and(|end| expected.offset < end.offset)
-                    || segment.committed.is_some_and(|batch| expected.batch.max(1) <= batch);
+                    || segment.committed.is_some_and(|batch| expected.batch.max(1) <= batch)
+                    || expected.offset < segment.durable;
                 if promised || next.found.is_some() {
                     walked.rot.push(Rot { offset: expected.offset, batch: expected.batch });
                 }

@@ -16,7 +16,7 @@ use super::probe;
 pub use super::probe::SyncMethod;
 use super::seal::SealJob;
 use super::segments::{self, Segments};
-use super::{Appended, LogEnd, LogId, NewRecord, Place};
+use super::{Appended, LogEnd, LogId, LogPoint, NewRecord, Place};
 use crate::io::Disk;
 use crate::io::buffer::AlignedBuffer;
 use crate::io::clock::SystemClock;
@@ -191,6 +191,11 @@ impl<D: Disk> LogWriter<D> {
     #[must_use]
     pub fn current_segment(&self) -> u64 {
         self.current.segment
+    }
+
+    /// Up to where this log is durable.
+    pub(crate) fn point(&self) -> LogPoint {
+        LogPoint { segment: self.current.segment, offset: offset_u32(self.current.end) }
     }
 
     /// The position in this log of the segment being written.

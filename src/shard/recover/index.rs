@@ -15,6 +15,7 @@ use crate::shard::index::checkpoint::{
 use crate::shard::index::key::{self, KeyBytes};
 use crate::shard::index::run::{Found, Run, RunError, Version, directory, path as run_path};
 use crate::shard::index::{Entry, View};
+use crate::shard::log::LogPoint;
 use crate::shard::shared::Shared;
 
 /// What the folder of the index says.
@@ -40,11 +41,13 @@ pub(super) enum IndexError {
     Foreign(u8),
 }
 
-/// Reads all marks, and the checkpoints and runs of the shards that this core owns. Whatever is there must be whole.
+/// Reads all marks, and the checkpoints and runs of the shards that this core owns. Whatever is there must be whole. What
+/// a checkpoint knows of a log's end is shown to `note`, whatever becomes of the others.
 pub(super) async fn load<D: Disk>(
     shared: &Shared,
     core: usize,
     disk: &D,
+    note: &dyn Fn(LogPoint),
 ) -> Result<Derivation, IndexError> {
     let layout = shared.volume.layout();
     let (mut marks, mut shards) = (Vec::new(), Vec::new());
@@ -63,7 +66,7 @@ pub(super) async fn load<D: Disk>(
         return Err(IndexError::Missing(missing));
     }
     let own = shards.into_iter().filter(|&shard| shared.owner(shard) == core);
-    let loads = own.map(|shard| load_shard(shared, disk, shard));
+    let loads = own.map(|shard| load_shard(shared, disk, shard, note));
     let mut loads = futures_util::stream::iter(loads).buffer_unordered(READS_MAX);
     while let Some(loaded) = loads.next().await {
         loaded?;
@@ -72,11 +75,17 @@ pub(super) async fn load<D: Disk>(
     Ok(Derivation { coverage, written })
 }
 
-async fn load_shard<D: Disk>(shared: &Shared, disk: &D, shard: u8) -> Result<(), IndexError> {
+async fn load_shard<D: Disk>(
+    shared: &Shared,
+    disk: &D,
+    shard: u8,
+    note: &dyn Fn(LogPoint),
+) -> Result<(), IndexError> {
     let layout = shared.volume.layout();
     let Some(checkpoint) = Checkpoint::read(disk, layout, shard).await? else {
         return Err(IndexError::Missing(shard));
     };
+    checkpoint.point.into_iter().for_each(note);
     let mut runs = Vec::with_capacity(checkpoint.runs.len());
     for &id in &checkpoint.runs {
         let options = OpenOptions { direct: true, ..OpenOptions::default() };

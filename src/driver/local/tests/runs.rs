@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::shard::freeze::freeze;
+use crate::shard::index::checkpoint::Checkpoint;
 
 /// Nothing is done for the index but what a test asks for.
 const SIZES: Sizes = {
@@ -53,7 +54,7 @@ async fn checkpoint(driver: &LocalDriver) {
 /// Freezes the shard of the container; the next checkpoint flushes it.
 fn freeze_box(driver: &LocalDriver) {
     let shard = shard_of(TenantId::DEFAULT, &name("box"));
-    driver.0.keeper.stall(freeze(&driver.0.shared, shard, 0));
+    driver.0.keeper.stall(freeze(&driver.0.shared, shard, 0, None));
 }
 
 fn files(path: &Path, kind: &str) -> Vec<std::path::PathBuf> {
@@ -298,6 +299,36 @@ fn nothing_is_lost_with_a_damaged_or_missing_index() {
             });
             on_runs(folder.path(), async |driver| check_layers(&driver).await);
         }
+    }
+}
+
+#[test]
+fn the_end_of_a_log_that_a_checkpoint_knows_is_damaged_and_not_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let point = on_runs(path, async |driver| {
+        create(&driver).await;
+        put_small(&driver, "a", 1).await;
+        put_small(&driver, "b", 2).await;
+        checkpoint(&driver).await;
+        let (disk, layout) = (&driver.0.disk, driver.0.shared.volume.layout());
+        let shard = shard_of(TenantId::DEFAULT, &name("box"));
+        Checkpoint::read(disk, layout, shard).await.unwrap().unwrap().point.unwrap()
+    });
+    // Every frame is a block, and its header is at its front.
+    let log = path.join(format!("log/{:016x}.log", point.segment));
+    super::integrity::damage(&log, u64::from(point.offset) - 4096 + 20);
+    for without_index in [false, true, true] {
+        if without_index {
+            forget_index(path);
+        }
+        let volume = open_checked(path, 1).unwrap();
+        run(async {
+            let driver = LocalDriver::start(Arc::clone(&volume), 0).await.unwrap();
+            assert!(volume.is_damaged(), "without its index: {without_index}");
+            assert_small(&driver, "a", 1).await;
+            crash(&driver).await;
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::io::Disk;
 use crate::model::UploadId;
 use crate::shard::index::run::Version;
 use crate::shard::index::value::{Decoder, PartList};
-use crate::shard::log::{Layout, Place};
+use crate::shard::log::{Layout, LogPoint, Place};
 
 pub(crate) const MAGIC: &[u8; 8] = b"VLTCHKP1";
 pub(crate) const VERSION: u32 = 1;
@@ -24,18 +24,28 @@ pub(crate) struct CheckpointBuilder {
 
 impl CheckpointBuilder {
     /// Of a shard: all its records up to `sequence` are in these runs, named newest first, or will be among the
-    /// resident entries. `accounts` is what the visible entries of the runs hold.
-    pub(crate) fn new(shard: u8, sequence: u64, runs: &[u64], accounts: &Accounts) -> Self {
+    /// resident entries. `accounts` is what the visible entries of the runs hold. `point` is where its log was then.
+    pub(crate) fn new(
+        shard: u8,
+        sequence: u64,
+        point: Option<LogPoint>,
+        runs: &[u64],
+        accounts: &Accounts,
+    ) -> Self {
         let mut bytes = Vec::with_capacity(4096);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[shard, 0, 0, 0]);
+        bytes.extend_from_slice(&[shard, u8::from(point.is_some()), 0, 0]);
         bytes.extend_from_slice(&sequence.to_le_bytes());
         let Accounts { records, bytes: held, own_files, composites } = accounts;
         for count in [runs.len(), records.len(), held.len(), own_files.len(), composites.len()] {
             bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
         }
         bytes.resize(HEADER, 0);
+        if let Some(LogPoint { segment, offset }) = point {
+            bytes.extend_from_slice(&segment.to_le_bytes());
+            bytes.extend_from_slice(&offset.to_le_bytes());
+        }
         for run in runs {
             bytes.extend_from_slice(&run.to_le_bytes());
         }
@@ -110,6 +120,8 @@ pub(crate) struct Checkpoint {
     pub(crate) shard: u8,
     /// All records of the shard up to this one are in the runs or resident.
     pub(crate) sequence: u64,
+    /// Up to where its log was durable then, if that is known.
+    pub(crate) point: Option<LogPoint>,
     /// The newest first.
     pub(crate) runs: Vec<u64>,
     /// What the visible entries of the runs hold.
@@ -124,7 +136,7 @@ impl Checkpoint {
         let (header, rest) = bytes.split_at_checked(HEADER)?;
         let mut head = Decoder(header);
         let is_ours = head.take::<8>()? == *MAGIC && head.u32()? == VERSION;
-        let [shard, ..] = head.take::<4>()?;
+        let [shard, has_point, ..] = head.take::<4>()?;
         let sequence = head.u64()?;
         let [runs, records, held, own_files, composites, listed] =
             [head.u32()?, head.u32()?, head.u32()?, head.u32()?, head.u32()?, head.u32()?];
@@ -136,6 +148,10 @@ impl Checkpoint {
         is_whole.then_some(())?;
 
         let mut body = Decoder(body);
+        let point = match has_point {
+            0 => None,
+            _ => Some(LogPoint { segment: body.u64()?, offset: body.u32()? }),
+        };
         let runs = (0..runs).map(|_| body.u64()).collect::<Option<_>>()?;
         let mut accounts = Accounts::default();
         for (count, into) in [
@@ -158,7 +174,7 @@ impl Checkpoint {
         body.0.is_empty().then_some(())?;
         let resident = start..HEADER + length;
         bytes.truncate(resident.end);
-        Some(Self { shard, sequence, runs, accounts, bytes, resident })
+        Some(Self { shard, sequence, point, runs, accounts, bytes, resident })
     }
 
     /// The entries that are not in a run, in the order of their stems.

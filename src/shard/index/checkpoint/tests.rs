@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
@@ -10,9 +11,10 @@ use crate::model::{ETag, UploadId};
 use crate::shard::extent::extent_length;
 use crate::shard::index::run::Version;
 use crate::shard::index::value::{NewArtifact, NewContent};
-use crate::shard::log::Place;
+use crate::shard::log::{LogPoint, Place};
 
 const SHARD: u8 = 0xa5;
+const POINT: LogPoint = LogPoint { segment: 12, offset: 8192 };
 
 fn layout() -> Layout {
     Layout { root: PathBuf::from("/d") }
@@ -135,6 +137,7 @@ proptest! {
     #[test]
     fn a_checkpoint_is_read_as_it_was_written(
         sequence in any::<u64>(),
+        point in option::of((any::<u64>(), any::<u32>())),
         runs in vec(any::<u64>(), 0..5),
         held in artifacts(20),
         resident in vec((vec(any::<u8>(), 1..2000), vec(any::<u8>(), 0..5000)), 0..20),
@@ -142,14 +145,15 @@ proptest! {
         drive(async {
             let disk = SimDisk::new();
             let accounts = accounts_of(&held);
-            let mut builder = CheckpointBuilder::new(SHARD, sequence, &runs, &accounts);
+            let point = point.map(|(segment, offset)| LogPoint { segment, offset });
+            let mut builder = CheckpointBuilder::new(SHARD, sequence, point, &runs, &accounts);
             let place = Place { segment: 1 << 40, offset: u32::MAX, length: 1 };
             for (number, (stem, value)) in (0..).zip(&resident) {
                 builder.resident(&Version { stem, sequence: number, place, value });
             }
             builder.write(&disk, &layout()).await.unwrap();
             let read = Checkpoint::read(&disk, &layout(), SHARD).await.unwrap().unwrap();
-            prop_assert_eq!((read.shard, read.sequence), (SHARD, sequence));
+            prop_assert_eq!((read.shard, read.sequence, read.point), (SHARD, sequence, point));
             prop_assert_eq!(&read.runs, &runs);
             prop_assert_eq!(&read.accounts, &accounts);
             let entries: Vec<_> = read.resident().collect();
@@ -194,7 +198,7 @@ fn example() -> CheckpointBuilder {
         artifact(4, 9 << 20, Some(NewContent::OwnFile { id: 50 })),
         artifact(5, 10, Some(content)),
     ];
-    let mut builder = CheckpointBuilder::new(SHARD, 77, &[9, 3], &accounts_of(&held));
+    let mut builder = CheckpointBuilder::new(SHARD, 77, Some(POINT), &[9, 3], &accounts_of(&held));
     builder.resident(&held[0].version());
     builder.resident(&artifact(9, 0, None).version());
     builder
@@ -258,7 +262,7 @@ fn a_checkpoint_is_replaced_whole_or_not_at_all() {
         assert!(read().await.is_none());
         example().write(&disk, &layout()).await.unwrap();
         disk.sync_directory(&folder).await.unwrap();
-        let newer = || CheckpointBuilder::new(SHARD, 78, &[], &Accounts::default());
+        let newer = || CheckpointBuilder::new(SHARD, 78, None, &[], &Accounts::default());
         newer().write(&disk, &layout()).await.unwrap();
         assert_eq!(read().await.unwrap().sequence, 78);
         disk.power_cut(|_| 0);
@@ -269,7 +273,7 @@ fn a_checkpoint_is_replaced_whole_or_not_at_all() {
         assert_eq!(read().await.unwrap().sequence, 78);
         for operation in 1..=2 {
             disk.fail_after(operation, 5);
-            let newest = CheckpointBuilder::new(SHARD, 79, &[], &Accounts::default());
+            let newest = CheckpointBuilder::new(SHARD, 79, None, &[], &Accounts::default());
             assert!(newest.write(&disk, &layout()).await.is_err());
             assert_eq!(read().await.unwrap().sequence, 78);
         }
