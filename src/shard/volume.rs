@@ -1,8 +1,8 @@
 //! The data folder: its lock, its superblock, its start number, its ids.
 //!
 //! The superblock exists in four copies over two files; two that agree are believed. It is written
-//! once per start, one file after the other, so that a power cut at any moment leaves two copies of
-//! the old or of the new one.
+//! once per start, one file after the other, and that whose copies agree is the last, so that a power cut at any
+//! moment, also of one start after another, leaves two copies of the old or of the new one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -124,10 +124,12 @@ impl Volume {
 
         let old = read(folder, root, &layout)?;
         let superblock = match old {
-            Some(old) => Superblock { start: old.start.saturating_add(1), ..old },
+            Some(Agreed { superblock: old, .. }) => {
+                Superblock { start: old.start.saturating_add(1), ..old }
+            }
             None => Superblock { uuid: new_uuid().map_err(VolumeError::at(root))?, start: 1 },
         };
-        write(folder, root, superblock)?;
+        write(folder, root, old, superblock)?;
         remove_unused(folder, &layout)?;
         let (next, recycled) = (AtomicU64::new(1), Recycled::default());
         Ok(Self { layout, superblock, next, recycled, _lock: lock })
@@ -190,7 +192,7 @@ impl Inspected {
         };
         let lock = lock.ok_or_else(|| VolumeError::Held { path: root.to_path_buf() })?;
         let agreed = read(&SystemFolder, root, &layout)?;
-        let Superblock { uuid, start } =
+        let Agreed { superblock: Superblock { uuid, start }, .. } =
             agreed.ok_or_else(|| VolumeError::Damaged { path: root.to_path_buf() })?;
         let mut bad_copies = Vec::new();
         for name in FILES {
@@ -240,20 +242,24 @@ fn new_uuid() -> io::Result<[u8; 16]> {
     Ok(uuid)
 }
 
+/// What two copies say.
+#[derive(Clone, Copy)]
+struct Agreed {
+    superblock: Superblock,
+    /// Of each file, whether both of its copies say it.
+    whole: [bool; 2],
+}
+
 /// What two copies agree on; `None` for a folder that was never used.
-fn read(
-    folder: &impl Folder,
-    root: &Path,
-    layout: &Layout,
-) -> Result<Option<Superblock>, VolumeError> {
+fn read(folder: &impl Folder, root: &Path, layout: &Layout) -> Result<Option<Agreed>, VolumeError> {
     let mut copies = Vec::new();
     let mut newest_format = 0;
-    for name in FILES {
+    for (file, name) in FILES.into_iter().enumerate() {
         let path = root.join(name);
         let bytes = folder.read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
         for copy in bytes.unwrap_or_default().chunks_exact(COPY_LENGTH) {
             match decode(copy) {
-                Copy::Valid(superblock) => copies.push(superblock),
+                Copy::Valid(superblock) => copies.push((file, superblock)),
                 Copy::Newer(format) => newest_format = newest_format.max(format),
                 Copy::Damaged => {}
             }
@@ -262,12 +268,20 @@ fn read(
     if newest_format > FORMAT_VERSION {
         return Err(VolumeError::Newer { path: root.to_path_buf(), found: newest_format });
     }
+    let count = |superblock: &Superblock, file: Option<usize>| {
+        let same = |copy: &&(usize, Superblock)| {
+            copy.1 == *superblock && file.is_none_or(|file| file == copy.0)
+        };
+        copies.iter().filter(same).count()
+    };
     let agreed = copies
         .iter()
-        .filter(|one| copies.iter().filter(|other| other == one).count() >= 2)
-        .max_by_key(|one| one.start);
-    if let Some(&agreed) = agreed {
-        return Ok(Some(agreed));
+        .map(|(_, superblock)| superblock)
+        .filter(|superblock| count(superblock, None) >= 2)
+        .max_by_key(|superblock| superblock.start);
+    if let Some(superblock) = agreed {
+        let whole = [0, 1].map(|file| count(superblock, Some(file)) == 2);
+        return Ok(Some(Agreed { superblock: *superblock, whole }));
     }
     // A first start that was cut short leaves no data behind.
     for path in [layout.log(), layout.data()] {
@@ -278,15 +292,34 @@ fn read(
     Ok(None)
 }
 
-fn write(folder: &impl Folder, root: &Path, superblock: Superblock) -> Result<(), VolumeError> {
-    let copy = encode(superblock);
-    let both = [copy, copy].concat();
-    for name in FILES {
+/// Replaces the superblock by a new one.
+fn write(
+    folder: &impl Folder,
+    root: &Path,
+    old: Option<Agreed>,
+    new: Superblock,
+) -> Result<(), VolumeError> {
+    let put = |name: &str, superblock: Superblock| {
+        let copy = encode(superblock);
         let path = root.join(name);
-        folder.write_start_durably(&path, &both).map_err(VolumeError::at(&path))?;
-        folder.sync(root).map_err(VolumeError::at(root))?;
-    }
-    Ok(())
+        folder
+            .write_start_durably(&path, &[copy, copy].concat())
+            .map_err(VolumeError::at(&path))?;
+        folder.sync(root).map_err(VolumeError::at(root))
+    };
+    let [first, second] = FILES;
+    // A write that is cut short spoils both copies of a file, so both of the other must be good.
+    let order = match old {
+        None | Some(Agreed { whole: [_, true], .. }) => [first, second],
+        Some(Agreed { superblock, whole: [is_whole, false] }) => {
+            if !is_whole {
+                // Its good copy is written over with the same bytes.
+                put(first, superblock)?;
+            }
+            [second, first]
+        }
+    };
+    order.into_iter().try_for_each(|name| put(name, new))
 }
 
 enum Copy {

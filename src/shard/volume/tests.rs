@@ -1,4 +1,6 @@
 use super::*;
+use crate::io::sim::SimDisk;
+use crate::runtime::simulated::Random;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -78,6 +80,46 @@ fn a_start_cut_short_keeps_the_old_number_or_the_new() {
     SystemFolder.write_start_durably(&root.path().join(FILES[0]), &new).unwrap();
     SystemFolder.write_start_durably(&root.path().join(FILES[1]), &old).unwrap();
     assert_eq!(Volume::open(root.path()).unwrap().start(), 3);
+}
+
+#[test]
+fn starts_that_are_cut_short_one_after_another_leave_a_folder_that_starts() {
+    let root = Path::new("/data");
+    let mut random = Random::new(1);
+    for _ in 0..400 {
+        let mut disk = SimDisk::with_seed(random.number());
+        drop(Volume::open_on(&disk, root).unwrap());
+        Folder::write_start_durably(&disk, &root.join("data/x"), b"x").unwrap();
+        Folder::sync(&disk, &root.join("data")).unwrap();
+        for _ in 0..10 {
+            disk.snapshot_one_in(1);
+            drop(Volume::open_on(&disk, root).unwrap());
+            let snapshots = disk.take_snapshots();
+            assert!(!snapshots.is_empty());
+            disk = snapshots[random.below(snapshots.len())].after_power_cut(&mut random);
+        }
+    }
+}
+
+#[test]
+fn copies_of_both_files_are_healed_before_either_is_replaced() {
+    let root = Path::new("/data");
+    let mut random = Random::new(2);
+    for _ in 0..40 {
+        let disk = SimDisk::with_seed(random.number());
+        drop(Volume::open_on(&disk, root).unwrap());
+        Folder::write_start_durably(&disk, &root.join("data/x"), b"x").unwrap();
+        Folder::sync(&disk, &root.join("data")).unwrap();
+        for (file, copy) in [(0, 0), (1, 1)] {
+            disk.spoil(&root.join(FILES[file]), (copy * COPY_LENGTH) as u64, &[0; 32]).unwrap();
+        }
+        disk.snapshot_one_in(1);
+        assert_eq!(Volume::open_on(&disk, root).unwrap().start(), 2);
+        for snapshot in disk.take_snapshots() {
+            let disk = snapshot.after_power_cut(&mut random);
+            drop(Volume::open_on(&disk, root).unwrap());
+        }
+    }
 }
 
 #[test]
