@@ -52,6 +52,8 @@ pub(crate) struct Counters {
     pub(crate) flushes: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    /// Runs of what the start did not keep in memory while it replayed logs.
+    pub(crate) spills: AtomicU64,
 }
 
 /// A checkpoint that is being made.

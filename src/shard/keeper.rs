@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use error::KeepError;
+pub(crate) use error::KeepError;
 
 use super::error::ShardError;
 use super::finder::Finder;

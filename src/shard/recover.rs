@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! every core: read the checkpoints of its shards, open their runs -> barrier
-//! every core: replay segments that no mark covers, whichever is next -> barrier
-//! every core: keep of each key the newest record, drop what has no container or upload -> barrier
+//! every core: replay segments that no mark covers, whichever is next; spill artifacts if they are too many -> barrier
+//! every core: keep of each key the newest record, drop what has no container or upload; what was spilled becomes a run
+//!             of each shard -> barrier
 //! every core: count what is live -> barrier
 //! core 0:     unlink data that nothing refers to -> barrier
 //! ```
 //!
 //! If anything of the checkpoints or runs is missing or damaged, all of them are removed and all segments replayed.
 //!
-//! Recovery only removes what no record names, after all logs were read, and changes nothing else: crashing in it
-//! and starting again is the same as starting.
+//! Recovery only removes what no record names, after all logs were read, and runs that no checkpoint names, and changes
+//! nothing else: crashing in it and starting again is the same as starting.
 
 mod barrier;
 mod gather;
@@ -19,7 +20,10 @@ mod index;
 mod keep;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod recount;
+mod replay;
+mod spill;
 mod sweep;
+mod unite;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -30,15 +34,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::StreamExt;
 
 use self::barrier::Barrier;
-use self::gather::Gathered;
 use self::index::Derivation;
 use self::keep::Kept;
+use self::spill::Spilled;
 use super::finder::Finder;
-use super::index::SHARDS;
 use super::index::value::PartList;
-use super::keeper;
-use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments, replay_segment};
-use super::log::{LogEnd, LogPoint, ReplayedRecord, salt_of};
+use super::keeper::{self, KeepError};
+use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments};
+use super::log::{LogEnd, LogPoint, salt_of};
 use super::shared::Shared;
 use crate::io::{Disk, OpenOptions};
 
@@ -52,8 +55,19 @@ pub(crate) enum RecoverError {
     Replay(#[from] ReplayError),
     #[error("the data folder cannot be read: {0}")]
     Io(#[from] io::Error),
+    #[error("runs that were just written cannot be read")]
+    Unreadable,
     #[error("another core could not start")]
     OtherCore,
+}
+
+impl From<KeepError> for RecoverError {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Io(error) => Self::Io(error),
+            error => Self::Io(io::Error::other(error)),
+        }
+    }
 }
 
 /// What the cores share while they start.
@@ -66,6 +80,8 @@ pub(crate) struct Recovery {
     index_damaged: AtomicBool,
     /// Up to where log segments were durable when checkpoints were made.
     durable: Mutex<HashMap<u64, u32>>,
+    /// Bytes of records that a core keeps in memory while logs are replayed.
+    limit: usize,
     found: Mutex<Found>,
 }
 
@@ -80,6 +96,7 @@ struct Found {
     written: HashMap<u64, u64>,
     /// Number of segments that were not covered.
     replayed: usize,
+    spilled: Spilled,
 }
 
 /// What a core needs to go on.
@@ -95,13 +112,15 @@ pub(crate) struct Recovered {
 }
 
 impl Recovery {
-    pub(crate) fn new(cores: usize) -> Self {
+    /// For so many cores, each of which keeps up to `limit` bytes of records in memory while logs are replayed.
+    pub(crate) fn new(cores: usize, limit: usize) -> Self {
         Self {
             barrier: Barrier::new(cores),
             next_segment: AtomicUsize::new(0),
             damaged: AtomicBool::new(false),
             index_damaged: AtomicBool::new(false),
             durable: Mutex::default(),
+            limit,
             found: Mutex::default(),
         }
     }
@@ -152,6 +171,9 @@ impl Recovery {
             self.forget(shared, core, disk).await?;
             let nothing = Derivation::default();
             kept = self.replay_and_keep(shared, core, disk, finder, (&segments, nothing)).await?;
+            if self.is_index_damaged() {
+                return Err(RecoverError::Unreadable);
+            }
         }
         self.count(shared, disk, kept).await?;
         self.meet().await?;
@@ -167,7 +189,6 @@ impl Recovery {
             // Without any log, what data there is has lost its index: it is not ours to remove.
             let keep = self.is_damaged() || segments.is_empty();
             sweep::sweep(shared, disk, &own_files, keep).await?;
-            index::sweep(shared, disk).await?;
         }
         self.meet().await?;
         let (ends, replayed) = {
@@ -237,52 +258,6 @@ impl Recovery {
         self.index_damaged.load(Ordering::Acquire)
     }
 
-    /// Replays what the checkpoints do not cover, and keeps what is current. All cores have done so on return, but
-    /// nothing is counted yet.
-    async fn replay_and_keep<D: Disk>(
-        &self,
-        shared: &Shared,
-        core: usize,
-        disk: &D,
-        finder: &Finder<D>,
-        (segments, derived): (&[SegmentRef], Derivation),
-    ) -> Result<Kept, RecoverError> {
-        let covered =
-            |segment: &&SegmentRef| derived.coverage.covers(segment.log, segment.position);
-        let uncovered: Vec<&SegmentRef> =
-            segments.iter().filter(|segment| !covered(segment)).collect();
-        if core == 0 {
-            let covered: HashMap<u64, &SegmentRef> =
-                segments.iter().filter(covered).map(|one| (one.segment, one)).collect();
-            shared.checkpoints.set_covered(covered.keys().copied());
-            let mut found = self.found();
-            found.replayed = uncovered.len();
-            // Named again, for the log whose first frame named them may go.
-            found.ends.extend(covered.values().filter_map(|segment| segment.end));
-            for (segment, records) in &derived.written {
-                if covered.contains_key(segment) {
-                    let written = found.written.entry(*segment).or_default();
-                    *written = (*written).max(*records);
-                }
-            }
-        }
-        self.replay(shared, disk, &uncovered).await?;
-        self.meet().await?;
-        let mut kept = self.keep_current(shared, core);
-        for shard in shared.shards_of(core) {
-            kept.accounts.add_all(&shared.checkpoints.book(shard).accounts);
-            match index::shadow(shared, finder, shard).await {
-                Ok(shadowed) => kept.accounts.subtract_all(&shadowed),
-                Err(error) => {
-                    self.index_is_damaged(&error.to_string());
-                    break;
-                }
-            }
-        }
-        self.meet().await?;
-        Ok(kept)
-    }
-
     async fn meet(&self) -> Result<(), RecoverError> {
         if self.barrier.wait().await { Ok(()) } else { Err(RecoverError::OtherCore) }
     }
@@ -298,60 +273,6 @@ impl Recovery {
     /// Something committed cannot be read.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
-    }
-
-    /// Replays segments until none is left.
-    async fn replay<D: Disk>(
-        &self,
-        shared: &Shared,
-        disk: &D,
-        segments: &[&SegmentRef],
-    ) -> Result<(), RecoverError> {
-        let known = (0..=u8::MAX).map(|shard| shared.checkpoints.book(shard).sequence);
-        let mut gathered = Gathered::new(known.collect());
-        while let Some(segment) = segments.get(self.next_segment.fetch_add(1, Ordering::AcqRel)) {
-            let mut visit = |record: ReplayedRecord<'_>| gathered.add(shared, record);
-            let replayed = replay_segment(disk, segment, &mut visit).await;
-            let summary = match replayed {
-                Ok(summary) => summary,
-                Err(ReplayError::Rot { segment, rot, summary }) => {
-                    tracing::error!(segment, frames = rot.len(), "committed frames are damaged");
-                    self.damaged.store(true, Ordering::Release);
-                    summary
-                }
-                Err(error) => return Err(error.into()),
-            };
-            self.found().ends.extend(summary.log_end());
-        }
-        gathered.flush(shared);
-        if gathered.malformed > 0 {
-            tracing::error!(records = gathered.malformed, "records of the log are malformed");
-            self.damaged.store(true, Ordering::Release);
-        }
-        let mut found = self.found();
-        for (segment, records) in gathered.records_of {
-            *found.written.entry(segment).or_default() += records;
-        }
-        found.sequences.resize(SHARDS, 0);
-        for (highest, own) in found.sequences.iter_mut().zip(gathered.sequences) {
-            *highest = own.max(*highest);
-        }
-        Ok(())
-    }
-
-    fn keep_current(&self, shared: &Shared, core: usize) -> Kept {
-        let mut kept = Kept::default();
-        for shard in shared.shards_of(core) {
-            let replayed = self.found().sequences.get(usize::from(shard)).copied();
-            let known = shared.checkpoints.book(shard).sequence;
-            let highest = replayed.unwrap_or_default().max(known);
-            keep::keep_current(shared, shard, highest, &mut kept);
-        }
-        if kept.malformed > 0 {
-            tracing::error!(entries = kept.malformed, "values of the index are malformed");
-            self.damaged.store(true, Ordering::Release);
-        }
-        kept
     }
 
     /// Counts what is kept, and what the artifacts completed from parts refer to.

@@ -23,6 +23,9 @@ pub struct Sizes {
     pub tables: usize,
     /// A smaller table of a shard's artifacts is listed in a checkpoint, and becomes no run.
     pub table_min: usize,
+    /// Records that one core keeps in memory while logs are replayed, less where the budget is small; besides them those
+    /// of one log segment.
+    pub replay: usize,
     /// Number of log segments after which a core makes a checkpoint.
     pub checkpoint_segments: u32,
     /// Milliseconds after which a core looks whether the index wants something to be done.
@@ -41,6 +44,7 @@ impl Sizes {
         mailbox: mailbox::CAPACITY,
         tables: 32 << 20,
         table_min: 64 << 10,
+        replay: 128 << 20,
         checkpoint_segments: 8,
         index_period_ms: 50,
     };

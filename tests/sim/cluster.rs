@@ -26,6 +26,7 @@ pub(crate) const SIZES: Sizes = Sizes {
     mailbox: 64,
     tables: 4 << 10,
     table_min: 0,
+    replay: 1 << 20,
     checkpoint_segments: 2,
     index_period_ms: 2,
 };
@@ -74,12 +75,19 @@ impl Cluster {
         let scrub = random.one_in(4).then_some(Duration::from_millis(500));
         let (tables, table_min) =
             if PLANTED { (SIZES.tables, 0) } else { TABLES[random.below(TABLES.len())] };
-        let sizes = Sizes { tables, table_min, ..SIZES };
         // Runs come and go.
         let sorted_runs = !PLANTED && !random.one_in(6);
         let upkeep = UpkeepOptions { scrub, uploads_expire: None, sorted_runs };
+        let seed = random.number();
+        // Some starts spill what they replay, or most of it.
+        let replay = match seed >> 61 {
+            0 => 0,
+            1 => 3 << 10,
+            _ => SIZES.replay,
+        };
+        let sizes = Sizes { tables, table_min, replay, ..SIZES };
         let options = LocalOptions { sizes, sync_method, upkeep, recount: !PLANTED };
-        let simulation = Simulation::new(random.number(), now_ns);
+        let simulation = Simulation::new(seed, now_ns);
         let volume =
             LocalVolume::open_on(disk, Path::new("/data"), cores, Budget::new(BUDGET), options)
                 .map_err(|error| StartError::Refused(error.to_string()))?;

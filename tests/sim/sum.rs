@@ -10,7 +10,7 @@ impl Tally {
         self.texts.extend(other.texts.iter().cloned());
     }
 
-    fn numbers(&mut self) -> [&mut u64; 18] {
+    fn numbers(&mut self) -> [&mut u64; 19] {
         [
             &mut self.points,
             &mut self.lost,
@@ -30,6 +30,7 @@ impl Tally {
             &mut self.flushes,
             &mut self.merges,
             &mut self.checkpoints,
+            &mut self.spills,
         ]
     }
 
@@ -37,11 +38,11 @@ impl Tally {
     pub(crate) fn lines(&self) -> String {
         let Self { points, lost, phantom, wrong, cuts, in_recovery, in_reclaim, flawed, .. } = self;
         let Self { lives, operations, errors, full, refused, damaged, unreadable, .. } = self;
-        let Self { flushes, merges, checkpoints, .. } = self;
+        let Self { flushes, merges, checkpoints, spills, .. } = self;
         format!(
             "lives={lives} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
              flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} unreadable={unreadable} \
-             flushes={flushes} merges={merges} checkpoints={checkpoints}\n\
+             flushes={flushes} merges={merges} checkpoints={checkpoints} spills={spills}\n\
              points={points} lost={lost} phantom={phantom} wrong={wrong}"
         )
     }

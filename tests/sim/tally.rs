@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) flushes: u64,
     pub(crate) merges: u64,
     pub(crate) checkpoints: u64,
+    /// Runs of what a start did not keep in memory.
+    pub(crate) spills: u64,
     pub(crate) texts: Vec<String>,
 }
 

@@ -127,6 +127,7 @@ impl World {
             Ok(cluster) => cluster,
             Err(error) => return self.not_started(&life, error, &in_recovery, &when),
         };
+        self.tally.spills += cluster.volume.index_work().spills;
         let looking = observe(cluster.cores.clone(), Rc::clone(&self.contents), self.fork());
         let Ok(seen) = cluster.simulation.run(STEPS_MAX, looking) else {
             return self.lose("it does not come to its end when it is looked at", &when);

@@ -41,6 +41,9 @@ const CACHE_SHARE: u64 = 4;
 /// The share that artifacts may have which are in no run yet.
 const TABLES_SHARE: usize = 16;
 
+/// The share that records may have while logs are replayed, when nobody else wants any.
+const REPLAY_SHARE: usize = 4;
+
 /// Why the driver could not start. The message says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -93,6 +96,8 @@ pub struct IndexWork {
     pub merges: u64,
     /// Checkpoints of a core's shards.
     pub checkpoints: u64,
+    /// Runs of what the start did not keep in memory while it replayed logs.
+    pub spills: u64,
     /// Blocks of runs that were found in memory.
     pub block_hits: u64,
     /// Blocks of runs that were not.
@@ -150,7 +155,9 @@ impl LocalVolume {
         let blocks = BlockCache::new(budget.clone(), budget.total() / CACHE_SHARE);
         let shared =
             Arc::new(Shared::new(volume, cores, options.sizes, options.upkeep.sorted_runs, blocks));
-        let recovery = Recovery::new(cores);
+        let total = usize::try_from(budget.total()).unwrap_or(usize::MAX);
+        let replay = options.sizes.replay.min(total / REPLAY_SHARE / cores);
+        let recovery = Recovery::new(cores, replay);
         let LocalOptions { sync_method, upkeep, .. } = options;
         Ok(Arc::new(Self {
             shared,
@@ -195,6 +202,7 @@ impl LocalVolume {
             flushes: counters.flushes.load(Ordering::Relaxed),
             merges: counters.merges.load(Ordering::Relaxed),
             checkpoints: counters.checkpoints.load(Ordering::Relaxed),
+            spills: counters.spills.load(Ordering::Relaxed),
             block_hits: blocks.hits(),
             block_misses: blocks.misses(),
         }

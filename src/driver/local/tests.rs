@@ -8,6 +8,7 @@ mod integrity;
 mod recent;
 mod reclaim;
 mod runs;
+mod spill;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use scan::{Cursor, Visible};
 use table::Met;
-pub(crate) use table::Table;
+pub(crate) use table::{Table, size};
 pub(crate) use view::{MemTable, View};
 pub(crate) use walk::Walk;
 

@@ -71,7 +71,8 @@ impl Table {
         first.is_some_and(|first| key::split(first.key()).0 == stem)
     }
 
-    pub(super) fn seek(&self, from: &[u8]) -> Option<Handle<'_>> {
+    /// The first entry whose key is not less.
+    pub(crate) fn seek(&self, from: &[u8]) -> Option<Handle<'_>> {
         self.map.lower_bound(Bound::Included(from))
     }
 
@@ -137,6 +138,7 @@ impl Table {
     }
 }
 
-fn size(version: &[u8], entry: &Entry) -> usize {
+/// Bytes of memory of an entry, about.
+pub(crate) fn size(version: &[u8], entry: &Entry) -> usize {
     version.len() + entry.value.len() + OVERHEAD
 }

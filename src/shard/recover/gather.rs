@@ -1,9 +1,10 @@
 //! Gathers replayed records and brings them into the index in the order of their keys, which costs a tenth of
-//! inserting them in the order of the log: neighbours in the map are neighbours in time.
+//! inserting them in the order of the log: neighbours in the map are neighbours in time. Artifacts that are too many for
+//! that leave it as runs instead ([`super::spill`]).
 
 use std::collections::HashMap;
 
-use crate::shard::index::{Entry, SHARDS, key};
+use crate::shard::index::{Entry, SHARDS, key, size};
 use crate::shard::log::ReplayedRecord;
 use crate::shard::planted::{self, Bug};
 use crate::shard::record::{Kind, decode_meta};
@@ -12,11 +13,15 @@ use crate::shard::shared::Shared;
 /// Most records that are held back.
 const RECORDS_MAX: usize = 2 << 20;
 
+/// A key with its sequence, and what is kept of the record.
+type Versioned = (Box<[u8]>, Entry);
+
 /// One core's records.
 pub(super) struct Gathered {
     /// By shard.
-    runs: Vec<Vec<(Box<[u8]>, Entry)>>,
+    runs: Vec<Vec<Versioned>>,
     records: usize,
+    bytes: usize,
     /// The highest sequence of each shard.
     pub(super) sequences: Vec<u64>,
     /// Number of records by segment.
@@ -31,7 +36,7 @@ impl Gathered {
     pub(super) fn new(known: Vec<u64>) -> Self {
         let runs = (0..SHARDS).map(|_| Vec::new()).collect();
         let (sequences, records_of) = (vec![0; SHARDS], HashMap::new());
-        Self { runs, records: 0, sequences, records_of, malformed: 0, known }
+        Self { runs, records: 0, bytes: 0, sequences, records_of, malformed: 0, known }
     }
 
     pub(super) fn add(&mut self, shared: &Shared, record: ReplayedRecord<'_>) {
@@ -53,36 +58,72 @@ impl Gathered {
             return;
         }
         let entry = Entry { place: record.place, value: value.into() };
-        self.runs[shard].push((key::version_boxed(stem, record.sequence), entry));
+        let version = key::version_boxed(stem, record.sequence);
+        self.bytes += size(&version, &entry);
+        self.runs[shard].push((version, entry));
         self.records += 1;
         if self.records >= RECORDS_MAX {
             self.flush(shared);
         }
     }
 
-    /// Inserts what was gathered. Of several versions of a key only the newest can matter.
-    pub(super) fn flush(&mut self, shared: &Shared) {
-        for (shard, run) in (0..=u8::MAX).zip(&mut self.runs) {
-            let mut run = std::mem::take(run);
-            let by_log = planted::is(Bug::ReplayInLogOrder);
-            if by_log {
+    /// Bytes of memory of what is held back, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sorts what is held back and leaves of each key the newest version: no other can matter.
+    pub(super) fn sort(&mut self) {
+        for run in &mut self.runs {
+            if planted::is(Bug::ReplayInLogOrder) {
                 run.sort_by(|(one, _), (other, _)| key::split(one).0.cmp(key::split(other).0));
             } else {
                 run.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             }
+            run.dedup_by(|next, before| {
+                let replaces = key::split(&next.0).0 == key::split(&before.0).0;
+                if replaces {
+                    std::mem::swap(next, before);
+                }
+                replaces
+            });
+        }
+    }
+
+    /// The artifacts that are held back, by shard, each in the order of their keys once they are sorted.
+    pub(super) fn artifacts(&self) -> impl Iterator<Item = (u8, &[u8], &Entry)> {
+        let runs = (0..=u8::MAX).zip(&self.runs);
+        runs.flat_map(|(shard, run)| {
+            run.iter().map(move |(version, entry)| (shard, version, entry))
+        })
+        .filter(|(_, version, _)| key::is_artifact(version))
+        .map(|(shard, version, entry)| (shard, &version[..], entry))
+    }
+
+    /// Brings all that is held back into the index.
+    pub(super) fn flush(&mut self, shared: &Shared) {
+        self.sort();
+        self.bring(shared, |_| true);
+    }
+
+    /// The same, but artifacts lie elsewhere now.
+    pub(super) fn flush_resident(&mut self, shared: &Shared) {
+        self.bring(shared, |version| !key::is_artifact(version));
+    }
+
+    fn bring(&mut self, shared: &Shared, is_wanted: impl Fn(&[u8]) -> bool) {
+        for (shard, run) in (0..=u8::MAX).zip(&mut self.runs) {
             let map = shared.index.shard(shard);
-            let mut run = run.into_iter().peekable();
-            while let Some((version, entry)) = run.next() {
-                let stem = key::split(&version).0;
-                let replaced = run.peek().is_some_and(|(next, _)| key::split(next).0 == stem);
-                if by_log {
-                    map.forget_stem(stem);
+            for (version, entry) in std::mem::take(run) {
+                if !is_wanted(&version) {
+                    continue;
                 }
-                if !replaced {
-                    map.insert_version(version, entry);
+                if planted::is(Bug::ReplayInLogOrder) {
+                    map.forget_stem(key::split(&version).0);
                 }
+                map.insert_version(version, entry);
             }
         }
-        self.records = 0;
+        (self.records, self.bytes) = (0, 0);
     }
 }

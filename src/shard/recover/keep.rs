@@ -7,7 +7,7 @@ use crate::shard::index::checkpoint::Accounts;
 use crate::shard::index::key::{self, Keyspace};
 use crate::shard::index::run::Version;
 use crate::shard::index::value::decode_container;
-use crate::shard::index::{Handle, Table};
+use crate::shard::index::{Entry, Handle, Table};
 use crate::shard::shared::Shared;
 
 /// What was kept.
@@ -21,21 +21,43 @@ pub(super) struct Kept {
     pub(super) malformed: u64,
 }
 
-/// Cleans what is in memory of one shard up and publishes it. The keyspaces are met in the order in which they depend on
-/// each other.
-pub(super) fn keep_current(shared: &Shared, shard: u8, highest: u64, kept: &mut Kept) {
+impl Kept {
+    /// Adds all but what artifacts and parts hold.
+    pub(super) fn absorb_records(&mut self, other: &Self) {
+        for (segment, records) in &other.records {
+            *self.records.entry(*segment).or_default() += records;
+        }
+        self.malformed += other.malformed;
+    }
+}
+
+/// Cleans the containers, uploads and parts of one shard up, publishes it, and says what its artifacts may belong to. The
+/// keyspaces are met in the order in which they depend on each other.
+pub(super) fn keep_resident(shared: &Shared, shard: u8, highest: u64, kept: &mut Kept) -> Living {
     let map = shared.index.shard(shard);
     map.publish(highest);
-    if map.is_empty() {
-        return;
-    }
-    let view = map.view();
     let mut living = Living::default();
-    keep_newest(map.resident(), |entry| settle(shard, entry, false, &mut living, kept));
-    keep_newest(&view.active.table, |entry| {
-        let hides = view.runs_may_hold(key::split(entry.key()).0);
-        settle(shard, entry, hides, &mut living, kept)
+    keep_newest(map.resident(), |entry| {
+        settle(shard, &version_of(entry), false, &mut living, kept)
     });
+    living
+}
+
+/// Cleans the artifacts up that one shard has in memory.
+pub(super) fn keep_artifacts(shared: &Shared, shard: u8, living: &mut Living, kept: &mut Kept) {
+    let view = shared.index.shard(shard).view();
+    keep_newest(&view.active.table, |entry| {
+        let version = version_of(entry);
+        let hides = view.runs_may_hold(version.stem);
+        settle(shard, &version, hides, living, kept)
+    });
+}
+
+/// What an entry of a table says.
+pub(super) fn version_of<'e>(entry: &'e Handle<'_>) -> Version<'e> {
+    let (stem, sequence) = key::split(entry.key());
+    let Entry { place, value } = entry.value();
+    Version { stem, sequence, place: *place, value }
 }
 
 /// Removes all versions but the newest ones that are to be kept.
@@ -60,7 +82,7 @@ fn keep_newest(table: &Table, mut keep: impl FnMut(&Handle<'_>) -> bool) {
 
 /// What of the current shard may have something in it.
 #[derive(Default)]
-struct Living {
+pub(super) struct Living {
     containers: HashSet<u64>,
     uploads: HashSet<(u64, UploadId)>,
 }
@@ -90,25 +112,22 @@ impl Living {
 }
 
 /// Whether the newest version of a key is kept; counts it. A tombstone is if it may hide something.
-fn settle(
+pub(super) fn settle(
     shard: u8,
-    entry: &Handle<'_>,
+    version: &Version<'_>,
     hides: bool,
     living: &mut Living,
     kept: &mut Kept,
 ) -> bool {
-    let (stem, sequence) = key::split(entry.key());
-    let value = entry.value();
-    if value.is_tombstone() {
+    if version.is_tombstone() {
         return hides;
     }
-    if !living.admit(stem, &value.value) {
+    if !living.admit(version.stem, version.value) {
         return false;
     }
-    let has_bytes = key::is_artifact(stem) || stem[0] == Keyspace::Part as u8;
-    let version = Version { stem, sequence, place: value.place, value: &value.value };
-    if !has_bytes || kept.accounts.add(shard, &version).is_err() {
-        *kept.records.entry(value.place.segment).or_default() += 1;
+    let has_bytes = key::is_artifact(version.stem) || version.stem[0] == Keyspace::Part as u8;
+    if !has_bytes || kept.accounts.add(shard, version).is_err() {
+        *kept.records.entry(version.place.segment).or_default() += 1;
         kept.malformed += u64::from(has_bytes);
     }
     true

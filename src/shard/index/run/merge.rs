@@ -51,12 +51,14 @@ pub(crate) trait Source {
     fn next(&mut self) -> Result<(), RunError>;
 }
 
-/// Walks over the stems of several sources, and shows of each stem the version of the newest source that has it,
-/// tombstones too. Use: make it ready, look, step, and again.
+/// Walks over the stems of several sources, and shows of each stem the version of the newest source that has it, or the
+/// newest version if the sources are of no order; tombstones too. Use: make it ready, look, step, and again.
 #[derive(Debug)]
 pub(crate) struct Merge<S> {
-    /// The newest first.
+    /// The newest first, if they are of any order.
     sources: SmallVec<[S; 4]>,
+    /// Whether of versions of a stem the one of the highest sequence is the newest, whatever source it is in.
+    by_sequence: bool,
     /// Sources that are on a version, by stem and then by age, the newest first.
     order: SmallVec<[usize; 8]>,
     /// Sources that have moved.
@@ -68,7 +70,12 @@ impl<S: Source> Merge<S> {
     pub(crate) fn new(sources: impl IntoIterator<Item = S>) -> Self {
         let sources: SmallVec<[S; 4]> = sources.into_iter().collect();
         let moved = (0..sources.len()).collect();
-        Self { sources, order: SmallVec::new(), moved }
+        Self { sources, by_sequence: false, order: SmallVec::new(), moved }
+    }
+
+    /// Of sources any of which may have the newest version of a stem, where they are.
+    pub(crate) fn by_sequence(sources: impl IntoIterator<Item = S>) -> Self {
+        Self { by_sequence: true, ..Self::new(sources) }
     }
 
     /// Whether [`Merge::peek`] may be called. Never waits.
@@ -151,12 +158,21 @@ impl<S: Source> Merge<S> {
     /// Puts a source that is ready to where it belongs in the order.
     fn settle(&mut self, at: usize) {
         let Some(here) = self.sources[at].peek() else { return };
-        let is_behind = |&other: &usize| {
-            self.sources[other].peek().is_some_and(|there| {
-                here.stem.cmp(there.stem).then(at.cmp(&other)) == Ordering::Less
+        let is_before = |&other: &usize| {
+            self.sources[other].peek().is_none_or(|there| {
+                let by_sequence = match self.by_sequence {
+                    true => here.sequence.cmp(&there.sequence),
+                    false => Ordering::Equal,
+                };
+                let by_age = by_sequence.then(other.cmp(&at));
+                there.stem.cmp(here.stem).then(by_age) == Ordering::Less
             })
         };
-        let place = self.order.iter().position(is_behind).unwrap_or(self.order.len());
+        // Mostly it is the first again; there may be many others.
+        let place = match self.order.first() {
+            Some(first) if is_before(first) => 1 + self.order[1..].partition_point(is_before),
+            _ => 0,
+        };
         self.order.insert(place, at);
     }
 }

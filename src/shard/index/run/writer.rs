@@ -105,7 +105,18 @@ impl<F: DiskFile> RunWriter<F> {
     ///
     /// # Errors
     /// As the disk says. Then the run is of no use, whatever a later read shows.
-    pub(crate) async fn finish(mut self) -> Result<Run, RunError> {
+    pub(crate) async fn finish(self) -> Result<Run, RunError> {
+        let file = self.file.clone();
+        let run = self.finish_fleeting().await?;
+        file.sync().await?;
+        Ok(run)
+    }
+
+    /// The same for a run that is of no use after a crash: nothing of it is durable.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub(crate) async fn finish_fleeting(mut self) -> Result<Run, RunError> {
         if !self.block.is_empty() {
             self.finish_block().await?;
         }
@@ -124,7 +135,6 @@ impl<F: DiskFile> RunWriter<F> {
         let page = self.footer.encode();
         self.write(&page).await?;
         self.write_piece().await?;
-        self.file.sync().await?;
         let blocks = blocks::Blocks::decode(&blocks, count)
             .ok_or(RunError::Damaged { run: id, part: RunPart::Index })?;
         Ok(Run { id, footer: self.footer, bloom: self.bloom, blocks })
