@@ -31,11 +31,10 @@ impl Kept {
     }
 }
 
-/// Cleans the containers, uploads and parts of one shard up, publishes it, and says what its artifacts may belong to. The
-/// keyspaces are met in the order in which they depend on each other.
-pub(super) fn keep_resident(shared: &Shared, shard: u8, highest: u64, kept: &mut Kept) -> Living {
+/// Cleans the containers, uploads and parts of one shard up, and says what its artifacts may belong to. The keyspaces are
+/// met in the order in which they depend on each other.
+pub(super) fn keep_resident(shared: &Shared, shard: u8, kept: &mut Kept) -> Living {
     let map = shared.index.shard(shard);
-    map.publish(highest);
     let mut living = Living::default();
     keep_newest(map.resident(), |entry| {
         settle(shard, &version_of(entry), false, &mut living, kept)

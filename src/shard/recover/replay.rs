@@ -122,8 +122,12 @@ impl Recovery {
         for shard in shared.shards_of(core) {
             let replayed = self.found().sequences.get(usize::from(shard)).copied();
             let known = shared.checkpoints.book(shard).sequence;
-            let highest = replayed.unwrap_or_default().max(known);
-            let mut living = keep::keep_resident(shared, shard, highest, &mut kept);
+            let map = shared.index.shard(shard);
+            map.publish(replayed.unwrap_or_default().max(known));
+            if map.is_empty() && !uniter.concerns(shard) {
+                continue;
+            }
+            let mut living = keep::keep_resident(shared, shard, &mut kept);
             if uniter.concerns(shard) {
                 let united = uniter.unite(shard, &mut living, &mut kept).await;
                 is_run |= matches!(united, Ok(true));
