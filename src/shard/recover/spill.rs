@@ -175,6 +175,7 @@ impl<'s, D: Disk> Spiller<'s, D> {
             }
             level += 1;
             self.add(level, merged);
+            self.shared.checkpoints.counters.merges.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

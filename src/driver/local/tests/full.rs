@@ -21,7 +21,7 @@ const SIZES: Sizes = Sizes {
     mailbox: 64,
     tables: 4 << 10,
     table_min: 512,
-    replay: 64 << 10,
+    replay: 1 << 20,
     checkpoint_segments: 2,
     index_period_ms: 2,
 };

@@ -62,6 +62,7 @@ struct State {
 struct Outcome {
     state: State,
     spills: u64,
+    merges: u64,
     /// Runs that were made of what was spilled.
     runs: usize,
 }
@@ -134,10 +135,13 @@ async fn look(drivers: Vec<SimDriver>) -> Outcome {
             _ => {}
         }
     }
-    let spills = core.shared.checkpoints.counters.spills.load(Ordering::Relaxed);
+    let counters = &core.shared.checkpoints.counters;
+    let spills = counters.spills.load(Ordering::Relaxed);
+    let merges = counters.merges.load(Ordering::Relaxed);
     Outcome {
         state: State { sequences, entries, lives: core.shared.segments.lives() },
         spills,
+        merges,
         runs,
     }
 }
@@ -193,6 +197,11 @@ async fn upload(driver: &SimDriver, target: Target<'_>, seed: u64) -> Result<(),
 
 /// A folder with a history of some starts, with checkpoints of some of it if that is wanted.
 fn history(seed: u64, checkpoints: bool) -> SimDisk {
+    long_history(seed, checkpoints, 90)
+}
+
+/// The same with so many things done in each start.
+fn long_history(seed: u64, checkpoints: bool, acts: usize) -> SimDisk {
     let disk = SimDisk::with_seed(seed);
     let mut random = Random::new(seed);
     for life in 0..3 {
@@ -202,7 +211,7 @@ fn history(seed: u64, checkpoints: bool) -> SimDisk {
             for number in 0..if life == 0 { 5 } else { 0 } {
                 drivers[0].create_container(&ctx(), &box_name(number)).await.unwrap();
             }
-            for number in 0..90 {
+            for number in 0..acts {
                 act(&drivers, &mut fork).await;
                 if checkpoints && life < 2 && number % 40 == 39 {
                     let core = &drivers[fork.below(cores)].0;
@@ -224,7 +233,7 @@ fn copy(disk: &SimDisk) -> SimDisk {
 #[test]
 fn what_was_spilled_is_as_what_stays_in_memory() {
     let mut runs = 0;
-    for seed in 1..=24 {
+    for seed in 1..=12 {
         let disk = history(seed, seed % 2 == 0);
         let expected = start(&disk, 1, ALL).unwrap();
         assert_eq!(expected.spills, 0);
@@ -235,7 +244,16 @@ fn what_was_spilled_is_as_what_stays_in_memory() {
             runs += outcome.runs - expected.runs;
         }
     }
-    assert!(runs > 100, "{runs} runs were made");
+    assert!(runs > 50, "{runs} runs were made");
+}
+
+#[test]
+fn runs_that_are_many_become_one_before_their_time() {
+    let disk = long_history(1, false, 500);
+    let expected = start(&disk, 1, ALL).unwrap();
+    let outcome = start(&disk, 1, 0).unwrap();
+    assert!(outcome.state == expected.state);
+    assert!(outcome.merges > 0, "{} spills", outcome.spills);
 }
 
 #[test]
