@@ -32,7 +32,7 @@ fn live<T: 'static>(
     sorted_runs: bool,
     life: impl AsyncFnOnce(SimDriver, SimulatedClock) -> T + 'static,
 ) -> T {
-    let simulation = Simulation::new(7, 1_000_000_000);
+    let simulation = Simulation::new(5, 1_000_000_000);
     let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs };
     let options = LocalOptions { sizes: SIZES, upkeep, ..LocalOptions::default() };
     let options = LocalOptions { sync_method: Some(SyncMethod::WriteThenSync), ..options };
