@@ -97,6 +97,8 @@ struct Found {
     /// Number of segments that were not covered.
     replayed: usize,
     spilled: Spilled,
+    /// What looked like the torn end of a log was more.
+    end_is_lost: bool,
 }
 
 /// What a core needs to go on.
@@ -175,7 +177,7 @@ impl Recovery {
                 return Err(RecoverError::Unreadable);
             }
         }
-        self.count(shared, disk, kept).await?;
+        self.count(shared, disk, &segments, kept).await?;
         self.meet().await?;
 
         if core == 0 {
@@ -191,10 +193,19 @@ impl Recovery {
             sweep::sweep(shared, disk, &own_files, keep).await?;
         }
         self.meet().await?;
-        let (ends, replayed) = {
+        let (mut ends, replayed, end_is_lost) = {
             let found = self.found();
-            (found.ends.clone(), found.replayed)
+            (found.ends.clone(), found.replayed, found.end_is_lost)
         };
+        if end_is_lost {
+            // It is not known of which, and must not be hidden from the next start.
+            for end in &mut ends {
+                let unnamed = |one: &&SegmentRef| one.segment == end.segment && one.end.is_none();
+                if let Some(segment) = segments.iter().find(unnamed) {
+                    end.offset = u32::try_from(segment.length).unwrap_or(u32::MAX);
+                }
+            }
+        }
         Ok(Recovered { ends, segments, replayed, damaged: self.is_damaged() })
     }
 
@@ -280,11 +291,21 @@ impl Recovery {
         &self,
         shared: &Shared,
         disk: &D,
+        segments: &[SegmentRef],
         kept: Kept,
     ) -> Result<(), RecoverError> {
         let Kept { records, accounts, .. } = kept;
+        let there: HashSet<u64> = segments.iter().map(|segment| segment.segment).collect();
+        let mut dangling = 0;
         for (segment, records) in records.into_iter().chain(accounts.records()) {
+            dangling += if there.contains(&segment) { 0 } else { records };
             shared.segments.hold_records(segment, records);
+        }
+        if dangling > 0 {
+            // A segment goes when others have newer records of all that is in it.
+            tracing::error!(records = dangling, "records are missing at the end of a log");
+            self.damaged.store(true, Ordering::Release);
+            self.found().end_is_lost = true;
         }
         for (segment, bytes) in accounts.bytes() {
             shared.segments.hold_bytes(segment, bytes);

@@ -321,6 +321,9 @@ async fn visit_segment<D: Disk>(
     let mut found = keys.map(|keys| (Origin::Footer, keys));
     if found.is_none() {
         let keys = read_keys(disk, segment, &header).await.map_err(error)?;
+        // Those of a start that a later one knew better than.
+        let is_whole = |seal: &FrameHeader| segment.end.is_none_or(|end| end.offset <= seal.offset);
+        let keys = keys.filter(|(seal, _)| is_whole(seal));
         found = keys.map(|keys| (Origin::Keys, keys));
     }
     if let Some((origin, (seal, keys))) = found {

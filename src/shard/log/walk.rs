@@ -123,7 +123,8 @@ pub(super) async fn frames<F: DiskFile>(
                     walked.tail_is_zero = next.all_zero;
                     if promised {
                         // Where the log ended is not known.
-                        walked.end = offset_u32(reader.length());
+                        let named = segment.end.map_or(0, |end| end.offset);
+                        walked.end = offset_u32(reader.length()).max(named);
                     }
                     break;
                 };
@@ -177,7 +178,8 @@ async fn look_behind<F: DiskFile>(
     header: &SegmentHeader,
     expected: &Expected,
 ) -> io::Result<Behind> {
-    let limit = segment.end.map_or(reader.length(), |end| u64::from(end.offset));
+    let named = segment.end.map_or(u64::MAX, |end| u64::from(end.offset));
+    let limit = reader.length().min(named);
     let mut all_zero = is_zero(reader.get(u64::from(expected.offset), BLOCK).await?);
     let mut at = u64::from(expected.offset) + BLOCK as u64;
     while at < limit {
