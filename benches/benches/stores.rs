@@ -1,12 +1,17 @@
 //! The same million keys in our sorted runs, in fjall and in redb: inserting them in no order, looking them up, walking
-//! over 1,000 of them, opening again. Prints wall and CPU time, the latter with what other threads of a store do.
+//! over 1,000 of them, opening again. After each figure, which is of wall time, it prints the CPU time, with what other
+//! threads of a store do.
 //!
 //! RocksDB is not among them: to build it takes longer than all the rest of this package.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use criterion::{
+    BenchmarkGroup, Criterion, SamplingMode, criterion_group, criterion_main, measurement::WallTime,
+};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use redb::{ReadableDatabase, TableDefinition};
 use vaultaire::runtime::core::{Backend, BlockingPool, block_on};
 use vaultaire::shard::bench::Runs;
@@ -14,12 +19,13 @@ use vaultaire::shard::bench::Runs;
 const KEYS: u64 = 1_000_000;
 /// After so many keys they are made durable.
 const BATCH: u64 = 125_000;
-const GETS: u64 = 200_000;
-const SCANS: u64 = 300;
 const SCAN: usize = 1000;
 const CACHE: u64 = 512 << 20;
 /// As large as the value of an ordinary artifact.
 const VALUE: usize = 100;
+/// So many different keys are looked up, and so many different places walked from.
+const LOOKED_UP: u64 = 200_000;
+const WALKED_FROM: u64 = 300;
 
 /// The stems in an order that has nothing to do with theirs.
 fn stem(number: u64) -> Vec<u8> {
@@ -41,6 +47,16 @@ fn value(number: u64) -> [u8; VALUE] {
     })
 }
 
+/// The stem that is looked up, or walked from, in a turn.
+fn looked_up(turn: u64) -> Vec<u8> {
+    stem(turn % LOOKED_UP * 5)
+}
+
+/// Some begin near the end.
+fn walked_from(turn: u64) -> Vec<u8> {
+    stem(turn % WALKED_FROM * 3001)
+}
+
 fn bytes_of_scan() -> usize {
     SCAN * (stem(0).len() + VALUE)
 }
@@ -51,178 +67,290 @@ fn cpu() -> Duration {
     Duration::new(usage.tv_sec.try_into().unwrap_or(0), usage.tv_nsec.try_into().unwrap_or(0))
 }
 
-struct Timer(Instant, Duration);
+/// A store with all keys. What takes turns goes on with the turn after the last one.
+trait Store: Sized {
+    const NAME: &'static str;
 
-impl Timer {
-    fn start() -> Self {
-        Self(Instant::now(), cpu())
+    /// Makes one in an empty folder and inserts all keys, in batches that are durable.
+    fn fill(folder: &Path) -> Self;
+
+    /// Brings it into the form that it reads best.
+    fn compact(self, folder: &Path) -> Self;
+
+    /// Opens it again, with nothing cached, and reads a key.
+    fn reopen(self, folder: &Path) -> Self;
+
+    /// Looks up keys that are there.
+    fn get(&mut self, turns: std::ops::Range<u64>);
+
+    /// Walks over the next keys and their values from some on.
+    fn scan(&mut self, turns: std::ops::Range<u64>);
+}
+
+struct Ours(Runs);
+
+/// Runs something on an executor of our own.
+fn on_core<T>(work: impl Future<Output = std::io::Result<T>>) -> T {
+    let done = block_on(Backend::Uring, &BlockingPool::new(2), work);
+    done.expect("an executor").expect("our runs")
+}
+
+impl Store for Ours {
+    const NAME: &'static str = "ours";
+
+    fn fill(folder: &Path) -> Self {
+        on_core(async {
+            let mut runs = Runs::new(folder, CACHE);
+            for number in 0..KEYS {
+                runs.insert(&stem(number), &value(number));
+                if (number + 1) % BATCH == 0 {
+                    runs.flush().await?;
+                }
+            }
+            Ok(Self(runs))
+        })
     }
 
-    fn tell(&self, store: &str, what: &str, count: u64) {
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
-        let (wall, cpu) = (each(self.0.elapsed()), each(cpu() - self.1));
-        println!("{store:<14} {what:<22} {wall:>12.2} us {cpu:>12.2} us CPU");
+    fn compact(mut self, _folder: &Path) -> Self {
+        on_core(async {
+            self.0.merge().await?;
+            Ok(self)
+        })
+    }
+
+    fn reopen(mut self, _folder: &Path) -> Self {
+        on_core(async {
+            self.0.reopen().await?;
+            assert_eq!(self.0.get(&stem(1)).await?, Some(VALUE));
+            Ok(self)
+        })
+    }
+
+    fn get(&mut self, turns: std::ops::Range<u64>) {
+        on_core(async {
+            for turn in turns {
+                assert_eq!(self.0.get(&looked_up(turn)).await?, Some(VALUE));
+            }
+            Ok(())
+        });
+    }
+
+    fn scan(&mut self, turns: std::ops::Range<u64>) {
+        on_core(async {
+            for turn in turns {
+                assert!(self.0.scan(&walked_from(turn), SCAN).await? <= bytes_of_scan());
+            }
+            Ok(())
+        });
     }
 }
 
-async fn read_ours(store: &str, runs: &mut Runs) -> std::io::Result<()> {
-    let timer = Timer::start();
-    runs.reopen().await?;
-    assert_eq!(runs.get(&stem(1)).await?, Some(VALUE));
-    timer.tell(store, "reopen", 1);
-    for what in ["get, first", "get"] {
-        let timer = Timer::start();
-        for number in 0..GETS {
-            assert_eq!(runs.get(&stem(number * 5)).await?, Some(VALUE));
-        }
-        timer.tell(store, what, GETS);
+struct Fjall(Database, Keyspace);
+
+impl Fjall {
+    fn open(folder: &Path) -> Self {
+        let database = Database::builder(folder).cache_size(CACHE).open().expect("opened");
+        let keys = database.keyspace("keys", KeyspaceCreateOptions::default).expect("opened");
+        Self(database, keys)
     }
-    let timer = Timer::start();
-    for number in 0..GETS {
-        let mut absent = stem(number * 5);
-        absent.insert(20, b'x');
-        assert_eq!(runs.get(&absent).await?, None);
-    }
-    timer.tell(store, "get of what is not", GETS);
-    for what in ["scan of 1,000, first", "scan of 1,000"] {
-        let timer = Timer::start();
-        for number in 0..SCANS {
-            // Some begin near the end.
-            assert!(runs.scan(&stem(number * 3001), SCAN).await? <= bytes_of_scan());
-        }
-        timer.tell(store, what, SCANS);
-    }
-    Ok(())
 }
 
-async fn ours(folder: &Path) -> std::io::Result<()> {
-    let mut runs = Runs::new(folder, CACHE);
-    let timer = Timer::start();
-    for number in 0..KEYS {
-        runs.insert(&stem(number), &value(number));
-        if (number + 1) % BATCH == 0 {
-            runs.flush().await?;
-        }
-    }
-    timer.tell("ours", "insert", KEYS);
-    let (count, bytes) = runs.size();
-    println!("ours: {count} runs, {} bytes a key", bytes / KEYS);
-    read_ours("ours, 8 runs", &mut runs).await?;
-    let timer = Timer::start();
-    runs.merge().await?;
-    timer.tell("ours", "merge", KEYS);
-    println!("ours: 1 run, {} bytes a key", runs.size().1 / KEYS);
-    read_ours("ours, 1 run", &mut runs).await
-}
+impl Store for Fjall {
+    const NAME: &'static str = "fjall";
 
-fn in_fjall(folder: &Path) -> fjall::Result<()> {
-    let open = || -> fjall::Result<_> {
-        let database = Database::builder(folder).cache_size(CACHE).open()?;
-        let keys = database.keyspace("keys", KeyspaceCreateOptions::default)?;
-        Ok((database, keys))
-    };
-    let (database, keys) = open()?;
-    let timer = Timer::start();
-    for number in 0..KEYS {
-        keys.insert(stem(number), value(number))?;
-        if (number + 1) % BATCH == 0 {
-            database.persist(PersistMode::SyncData)?;
+    fn fill(folder: &Path) -> Self {
+        let store = Self::open(folder);
+        for number in 0..KEYS {
+            store.1.insert(stem(number), value(number)).expect("inserted");
+            if (number + 1) % BATCH == 0 {
+                store.0.persist(PersistMode::SyncData).expect("durable");
+            }
+        }
+        store
+    }
+
+    fn compact(self, _folder: &Path) -> Self {
+        self.1.rotate_memtable_and_wait().expect("flushed");
+        self.1.major_compact().expect("compacted");
+        self
+    }
+
+    fn reopen(self, folder: &Path) -> Self {
+        drop(self);
+        let store = Self::open(folder);
+        assert!(store.1.get(stem(1)).expect("read").is_some());
+        store
+    }
+
+    fn get(&mut self, turns: std::ops::Range<u64>) {
+        for turn in turns {
+            assert!(self.1.get(looked_up(turn)).expect("read").is_some());
         }
     }
-    timer.tell("fjall", "insert", KEYS);
-    let timer = Timer::start();
-    keys.rotate_memtable_and_wait()?;
-    keys.major_compact()?;
-    timer.tell("fjall", "compact", KEYS);
-    println!("fjall: {} bytes a key", keys.disk_space() / KEYS);
-    drop((keys, database));
-    let timer = Timer::start();
-    let (_database, keys) = open()?;
-    assert!(keys.get(stem(1))?.is_some());
-    timer.tell("fjall", "reopen", 1);
-    for what in ["get, first", "get"] {
-        let timer = Timer::start();
-        for number in 0..GETS {
-            assert!(keys.get(stem(number * 5))?.is_some());
-        }
-        timer.tell("fjall", what, GETS);
-    }
-    for what in ["scan of 1,000, first", "scan of 1,000"] {
-        let timer = Timer::start();
-        for number in 0..SCANS {
+
+    fn scan(&mut self, turns: std::ops::Range<u64>) {
+        for turn in turns {
             let mut bytes = 0;
-            for entry in keys.range(stem(number * 3001)..).take(SCAN) {
-                let (key, value) = entry.into_inner()?;
+            for entry in self.1.range(walked_from(turn)..).take(SCAN) {
+                let (key, value) = entry.into_inner().expect("read");
                 bytes += key.len() + value.len();
             }
             assert!(bytes <= bytes_of_scan());
         }
-        timer.tell("fjall", what, SCANS);
     }
-    Ok(())
 }
 
-fn in_redb(folder: &Path) -> Result<(), redb::Error> {
-    const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("keys");
-    let path = folder.join("redb");
-    let cache = usize::try_from(CACHE).unwrap_or(usize::MAX);
-    let open = || redb::Builder::new().set_cache_size(cache).create(&path);
-    let database = open()?;
-    let timer = Timer::start();
-    for batch in 0..KEYS / BATCH {
-        let writing = database.begin_write()?;
-        {
-            let mut table = writing.open_table(TABLE)?;
+struct Redb(redb::Database);
+
+const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("keys");
+
+impl Redb {
+    fn open(folder: &Path) -> Self {
+        let cache = usize::try_from(CACHE).unwrap_or(usize::MAX);
+        let opened = redb::Builder::new().set_cache_size(cache).create(folder.join("redb"));
+        Self(opened.expect("opened"))
+    }
+
+    fn table(&self) -> redb::ReadOnlyTable<&'static [u8], &'static [u8]> {
+        self.0.begin_read().expect("read").open_table(TABLE).expect("opened")
+    }
+}
+
+impl Store for Redb {
+    const NAME: &'static str = "redb";
+
+    fn fill(folder: &Path) -> Self {
+        let store = Self::open(folder);
+        for batch in 0..KEYS / BATCH {
+            let writing = store.0.begin_write().expect("begun");
+            let mut table = writing.open_table(TABLE).expect("opened");
             for number in batch * BATCH..(batch + 1) * BATCH {
-                table.insert(&stem(number)[..], &value(number)[..])?;
+                table.insert(&stem(number)[..], &value(number)[..]).expect("inserted");
             }
+            drop(table);
+            writing.commit().expect("durable");
         }
-        writing.commit()?;
+        store
     }
-    timer.tell("redb", "insert", KEYS);
-    println!("redb: {} bytes a key", path.metadata().map_or(0, |file| file.len()) / KEYS);
-    drop(database);
-    let timer = Timer::start();
-    let database = open()?;
-    let reading = database.begin_read()?;
-    let table = reading.open_table(TABLE)?;
-    assert!(table.get(&stem(1)[..])?.is_some());
-    timer.tell("redb", "reopen", 1);
-    for what in ["get, first", "get"] {
-        let timer = Timer::start();
-        for number in 0..GETS {
-            assert!(table.get(&stem(number * 5)[..])?.is_some());
+
+    fn compact(self, _folder: &Path) -> Self {
+        self
+    }
+
+    fn reopen(self, folder: &Path) -> Self {
+        drop(self);
+        let store = Self::open(folder);
+        assert!(store.table().get(&stem(1)[..]).expect("read").is_some());
+        store
+    }
+
+    fn get(&mut self, turns: std::ops::Range<u64>) {
+        let table = self.table();
+        for turn in turns {
+            assert!(table.get(&looked_up(turn)[..]).expect("read").is_some());
         }
-        timer.tell("redb", what, GETS);
     }
-    for what in ["scan of 1,000, first", "scan of 1,000"] {
-        let timer = Timer::start();
-        for number in 0..SCANS {
+
+    fn scan(&mut self, turns: std::ops::Range<u64>) {
+        let table = self.table();
+        for turn in turns {
             let mut bytes = 0;
-            for entry in table.range(&stem(number * 3001)[..]..)?.take(SCAN) {
-                let (key, value) = entry?;
+            for entry in table.range(&walked_from(turn)[..]..).expect("read").take(SCAN) {
+                let (key, value) = entry.expect("read");
                 bytes += key.value().len() + value.value().len();
             }
             assert!(bytes <= bytes_of_scan());
         }
-        timer.tell("redb", what, SCANS);
     }
-    Ok(())
 }
 
-fn main() {
-    let folder = || tempfile::tempdir_in(std::env::temp_dir()).expect("a folder");
-    let only = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
-    let asked = |store: &str| only.as_deref().is_none_or(|only| only == store);
-    if asked("ours") {
-        let here = folder();
-        let outcome = block_on(Backend::Uring, &BlockingPool::new(2), ours(here.path()));
-        outcome.expect("an executor").expect("our runs");
-    }
-    if asked("fjall") {
-        in_fjall(folder().path()).expect("fjall");
-    }
-    if asked("redb") {
-        in_redb(folder().path()).expect("redb");
+/// Measures `work`, which is given the number of turns and says how long they took, and prints the CPU time of a turn.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    store: &str,
+    mut work: impl FnMut(u64) -> Duration,
+) {
+    let (used, turns) = (Cell::new(Duration::ZERO), Cell::new(0));
+    group.bench_function(store, |bencher| {
+        bencher.iter_custom(|rounds| {
+            let before = cpu();
+            let took = work(rounds);
+            used.set(used.get() + (cpu() - before));
+            turns.set(turns.get() + rounds);
+            took
+        });
+    });
+    if turns.get() > 0 {
+        let each = used.get().as_secs_f64() * 1e6 / turns.get() as f64;
+        println!("{store}: {each:.2} us of CPU, with what is not timed in between");
     }
 }
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    (work(), began.elapsed())
+}
+
+fn bench_store<S: Store>(criterion: &mut Criterion) {
+    let folder = || tempfile::tempdir_in(std::env::temp_dir()).expect("a folder");
+    let mut group = criterion.benchmark_group("stores: insert 1,000,000");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    let mut last = None;
+    measure(&mut group, S::NAME, |rounds| {
+        let mut all = Duration::ZERO;
+        for _ in 0..rounds {
+            last = None;
+            let here = folder();
+            let (store, took) = timed(|| S::fill(here.path()));
+            all += took;
+            last = Some((store, here));
+        }
+        all
+    });
+    group.finish();
+    let (store, here) = last.unwrap_or_else(|| {
+        let here = folder();
+        (S::fill(here.path()), here)
+    });
+    let mut store = Some(store.compact(here.path()));
+
+    let mut group = criterion.benchmark_group("stores: reopen");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    measure(&mut group, S::NAME, |rounds| {
+        let mut all = Duration::ZERO;
+        for _ in 0..rounds {
+            let closed = store.take().expect("a store");
+            let (open, took) = timed(|| closed.reopen(here.path()));
+            all += took;
+            store = Some(open);
+        }
+        all
+    });
+    group.finish();
+    let mut store = store.expect("a store");
+
+    let mut turn = 0;
+    let mut next = |rounds: u64| {
+        let first = turn;
+        turn += rounds;
+        first..turn
+    };
+    store.get(0..LOOKED_UP);
+    let mut group = criterion.benchmark_group("stores: get");
+    measure(&mut group, S::NAME, |rounds| timed(|| store.get(next(rounds))).1);
+    group.finish();
+    store.scan(0..WALKED_FROM);
+    let mut group = criterion.benchmark_group("stores: scan of 1,000");
+    group.sample_size(20);
+    measure(&mut group, S::NAME, |rounds| timed(|| store.scan(next(rounds))).1);
+    group.finish();
+}
+
+fn bench(criterion: &mut Criterion) {
+    bench_store::<Ours>(criterion);
+    bench_store::<Fjall>(criterion);
+    bench_store::<Redb>(criterion);
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
