@@ -227,14 +227,11 @@ impl<D: Disk> Keeper<D> {
 
     /// Whether so many bytes may be used, and enough is left to the logs.
     async fn has_room(&self, bytes: u64) -> bool {
-        let folder = directory(self.shared.volume.layout());
-        let free = self.disk.free_bytes(&folder).await;
-        free.is_ok_and(|free| free >= self.shared.kept_free() + bytes)
+        self.need_room(bytes).await.is_ok()
     }
 
-    /// Fails like a full disk where there is no room for so many bytes.
     async fn need_room(&self, bytes: u64) -> Result<(), KeepError> {
-        if self.has_room(bytes).await { Ok(()) } else { Err(KeepError::Full) }
+        need_room(&self.disk, &self.shared, bytes).await
     }
 
     fn is_due(&self) -> bool {
@@ -404,6 +401,24 @@ impl<D: Disk> Keeper<D> {
             tracing::error!(%error, "the damaged index could not be removed");
         }
     }
+}
+
+/// Fails like a full disk where there is no room for so many bytes besides what is left to the logs.
+pub(crate) async fn need_room<D: Disk>(
+    disk: &D,
+    shared: &Shared,
+    bytes: u64,
+) -> Result<(), KeepError> {
+    let free = disk.free_bytes(&directory(shared.volume.layout())).await;
+    let is_room = free.is_ok_and(|free| free >= shared.kept_free() + bytes);
+    if is_room { Ok(()) } else { Err(KeepError::Full) }
+}
+
+/// Removes a run that no checkpoint names.
+pub(crate) async fn remove_run<D: Disk>(disk: &D, shared: &Shared, run: u64) {
+    shared.checkpoints.drop_run(run);
+    // The next start removes what we cannot.
+    let _ = disk.remove_if_there(&run_path(shared.volume.layout(), run)).await;
 }
 
 /// Removes all marks, durably, then all checkpoints, so that the next start replays the logs.

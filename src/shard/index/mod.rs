@@ -33,7 +33,7 @@ pub(crate) use scan::{Cursor, Visible};
 use table::Met;
 pub(crate) use table::{Table, size};
 pub(crate) use view::{MemTable, View};
-pub(crate) use walk::Walk;
+pub(crate) use walk::{TableSource, Walk};
 
 use crate::model::{ContainerName, TenantId};
 use crate::shard::log::Place;

@@ -71,8 +71,7 @@ impl Table {
         first.is_some_and(|first| key::split(first.key()).0 == stem)
     }
 
-    /// The first entry whose key is not less.
-    pub(crate) fn seek(&self, from: &[u8]) -> Option<Handle<'_>> {
+    pub(super) fn seek(&self, from: &[u8]) -> Option<Handle<'_>> {
         self.map.lower_bound(Bound::Included(from))
     }
 

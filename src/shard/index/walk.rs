@@ -4,27 +4,42 @@ use std::sync::Arc;
 
 use super::key::KeyBytes;
 use super::run::{
-    Block, BlockCache, Merge, Needed, Reader, RunCursor, RunError, RunFiles, Source, Version,
+    Block, BlockCache, Either, Merge, Needed, Reader, RunCursor, RunError, RunFiles, Source,
+    Version,
 };
 use super::{Cursor, ShardMap, View, Visible};
 
 /// What a walk goes over.
-enum Layer<'a> {
-    Table(TableSource<'a>),
-    Run(RunCursor),
-}
+type Layer<'a> = Either<TableSource<'a>, RunCursor>;
 
-/// A table, as a source of versions.
-struct TableSource<'a> {
+/// The visible artifacts of a table and its tombstones, as a source of versions.
+pub(crate) struct TableSource<'a> {
     cursor: Cursor<'a>,
     here: Option<Visible<'a>>,
 }
 
 impl<'a> TableSource<'a> {
-    fn new(mut cursor: Cursor<'a>) -> Self {
+    pub(crate) fn new(mut cursor: Cursor<'a>) -> Self {
         let here = cursor.next_of_all();
         Self { cursor, here }
     }
+
+    fn step(&mut self) {
+        self.here = self.cursor.next_of_all();
+    }
+}
+
+/// Nothing of it waits or fails.
+impl Source for TableSource<'_> {
+    fn try_ready(&mut self, _cache: &BlockCache) -> Result<bool, RunError> {
+        Ok(true)
+    }
+
+    fn needed(&self) -> Option<Needed> {
+        None
+    }
+
+    fn supply(&mut self, _number: u32, _block: Arc<Block>) {}
 
     fn seek(&mut self, from: &[u8]) {
         self.cursor.seek(from);
@@ -40,51 +55,8 @@ impl<'a> TableSource<'a> {
         })
     }
 
-    fn step(&mut self) {
-        self.here = self.cursor.next_of_all();
-    }
-}
-
-impl Source for Layer<'_> {
-    fn try_ready(&mut self, cache: &BlockCache) -> Result<bool, RunError> {
-        match self {
-            Self::Table(_) => Ok(true),
-            Self::Run(run) => run.try_ready(cache),
-        }
-    }
-
-    fn needed(&self) -> Option<Needed> {
-        match self {
-            Self::Table(_) => None,
-            Self::Run(run) => run.needed(),
-        }
-    }
-
-    fn supply(&mut self, number: u32, block: Arc<Block>) {
-        if let Self::Run(run) = self {
-            run.supply(number, block);
-        }
-    }
-
-    fn seek(&mut self, from: &[u8]) {
-        match self {
-            Self::Table(table) => table.seek(from),
-            Self::Run(run) => run.seek(from),
-        }
-    }
-
-    fn peek(&self) -> Option<Version<'_>> {
-        match self {
-            Self::Table(table) => table.peek(),
-            Self::Run(run) => run.peek(),
-        }
-    }
-
     fn next(&mut self) -> Result<(), RunError> {
-        match self {
-            Self::Table(table) => table.step(),
-            Self::Run(run) => run.next()?,
-        }
+        self.step();
         Ok(())
     }
 }
@@ -110,11 +82,11 @@ impl<'a> Walk<'a> {
         let layers = if view.is_flat() {
             Layers::Flat(table(&view.active.table))
         } else {
-            let tables = view.tables().map(|one| Layer::Table(table(one)));
+            let tables = view.tables().map(|one| Layer::One(table(one)));
             let runs = view.runs.iter().map(|run| {
                 let mut cursor = RunCursor::new(Arc::clone(run), true);
                 cursor.seek(from);
-                Layer::Run(cursor)
+                Layer::Other(cursor)
             });
             Layers::Merged(Box::new(Merge::new(tables.chain(runs))))
         };

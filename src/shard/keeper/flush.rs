@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{KeepError, Keeper};
+use super::{KeepError, Keeper, remove_run};
 use crate::io::Disk;
 use crate::runtime;
 use crate::shard::freeze::{FrozenShard, Listed};
@@ -206,9 +206,7 @@ impl<D: Disk> Keeper<D> {
 
     /// Removes a run that no checkpoint names.
     pub(super) async fn give_up_run(&self, run: u64) {
-        let path = run_path(self.shared.volume.layout(), run);
-        // The next start removes what we cannot.
-        let _ = self.disk.remove_if_there(&path).await;
+        remove_run(&self.disk, &self.shared, run).await;
     }
 }
 

@@ -135,10 +135,8 @@ pub(super) async fn shadow<D: Disk>(
     while let Some(look) = looks.next().await {
         match look? {
             (stem, Some(found)) => {
-                let Found { sequence, place, .. } = found;
-                let version = Version { stem, sequence, place, value: found.value() };
                 // A malformed value is not counted in the book either.
-                let _ = shadowed.add(shard, &version);
+                let _ = shadowed.add(shard, &found.version(stem));
             }
             (stem, None) => view.active.table.drop_tombstone(stem),
         }

@@ -15,10 +15,10 @@ use super::gather::Gathered;
 use crate::io::{Disk, OpenOptions};
 use crate::runtime;
 use crate::shard::index::run::{
-    Merge, Reader, Run, RunCursor, RunFiles, RunWriter, Source, directory, path as run_path,
+    Merge, Reader, Run, RunCursor, RunFiles, RunWriter, Source, path as run_path,
 };
 use crate::shard::index::{SHARDS, key, size};
-use crate::shard::keeper::KeepError;
+use crate::shard::keeper::{KeepError, need_room, remove_run};
 use crate::shard::log::Layout;
 use crate::shard::planted::{self, Bug};
 use crate::shard::shared::Shared;
@@ -71,7 +71,7 @@ impl Spilled {
     /// Removes all runs.
     pub(super) async fn remove<D: Disk>(&self, shared: &Shared, disk: &D) {
         for run in &self.runs {
-            remove_run(shared, disk, run.id()).await;
+            remove_run(disk, shared, run.id()).await;
         }
     }
 }
@@ -132,7 +132,7 @@ impl<'s, D: Disk> Spiller<'s, D> {
     }
 
     async fn spill(&mut self, gathered: &Gathered) -> Result<(), KeepError> {
-        need_room(self.shared, self.disk, gathered.bytes() as u64).await?;
+        need_room(self.disk, self.shared, gathered.bytes() as u64).await?;
         let mut spilled = Spilled::default();
         let fill = async |writer: &mut RunWriter<D::File>| {
             let mut stem = Vec::new();
@@ -171,7 +171,7 @@ impl<'s, D: Disk> Spiller<'s, D> {
             };
             for run in std::mem::take(&mut self.levels[level]) {
                 self.files.close(run.id());
-                remove_run(self.shared, self.disk, run.id()).await;
+                remove_run(self.disk, self.shared, run.id()).await;
             }
             level += 1;
             self.add(level, merged);
@@ -182,7 +182,7 @@ impl<'s, D: Disk> Spiller<'s, D> {
 
     async fn merge(&self, runs: &[Arc<Run>]) -> Result<Option<Arc<Run>>, KeepError> {
         let bytes = runs.iter().map(|run| run.length()).sum();
-        need_room(self.shared, self.disk, bytes).await?;
+        need_room(self.disk, self.shared, bytes).await?;
         let reader = Reader { files: &self.files, cache: &self.shared.blocks };
         let cursors = runs.iter().rev().map(|run| RunCursor::new(Arc::clone(run), false));
         let mut merge = newest_of(cursors);
@@ -215,17 +215,6 @@ pub(super) async fn pause(number: usize) {
     if number % VERSIONS == VERSIONS - 1 {
         runtime::yield_now().await;
     }
-}
-
-/// Fails like a full disk where there is no room for so many bytes besides what is left to the logs.
-pub(super) async fn need_room<D: Disk>(
-    shared: &Shared,
-    disk: &D,
-    bytes: u64,
-) -> Result<(), KeepError> {
-    let free = disk.free_bytes(&directory(shared.volume.layout())).await;
-    let is_room = free.is_ok_and(|free| free >= shared.kept_free() + bytes);
-    if is_room { Ok(()) } else { Err(KeepError::Full) }
 }
 
 /// What a run is for.
@@ -270,16 +259,9 @@ pub(super) async fn write_run<D: Disk>(
     };
     let written = write.await;
     if !matches!(written, Ok(Some(_))) {
-        remove_run(shared, disk, id).await;
+        remove_run(disk, shared, id).await;
     }
     written
-}
-
-/// Removes a run that no checkpoint names.
-async fn remove_run<D: Disk>(shared: &Shared, disk: &D, run: u64) {
-    shared.checkpoints.drop_run(run);
-    // The next start removes what we cannot.
-    let _ = disk.remove_if_there(&run_path(shared.volume.layout(), run)).await;
 }
 
 /// Opens spilled runs for one core. They are read from one end to the other, so the page cache may read ahead.

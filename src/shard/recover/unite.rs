@@ -7,11 +7,13 @@ use super::spill::{self, Purpose, SpillFiles, Spilled};
 use crate::io::Disk;
 use crate::shard::finder::Finder;
 use crate::shard::index::checkpoint::Accounts;
+use crate::shard::index::key::{self, KeyBytes};
 use crate::shard::index::run::{
-    Block, BlockCache, Merge, Needed, Reader, Run, RunCursor, RunError, RunWriter, Source, Version,
+    Block, BlockCache, Either, Merge, Needed, Reader, Run, RunCursor, RunError, RunWriter, Source,
+    Version,
 };
-use crate::shard::index::{Entry, Handle, Table, View, key};
-use crate::shard::keeper::KeepError;
+use crate::shard::index::{Entry, TableSource, View};
+use crate::shard::keeper::{KeepError, need_room};
 use crate::shard::planted::{self, Bug};
 use crate::shard::shared::Shared;
 
@@ -73,13 +75,14 @@ impl<'s, D: Disk> Uniter<'s, D> {
         living: &mut Living,
         kept: &mut Kept,
     ) -> Result<bool, KeepError> {
-        spill::need_room(self.shared, self.disk, bytes).await?;
+        need_room(self.disk, self.shared, bytes).await?;
         let map = self.shared.index.shard(shard);
         let view = map.view();
         let stems = self.spilled.share(shard).entries + view.active.table.len() as u64;
         let mut own = Own { shard, living, kept: Kept::default(), shadowed: Accounts::default() };
         let fill = async |writer: &mut RunWriter<D::File>| {
-            let table = Layer::Table(TableCursor::new(&view.active.table));
+            let table = map.scan_table(&view.active.table, KeyBytes::default(), &[]);
+            let table = Layer::One(TableSource::new(table));
             let merge = self.merge(shard, Some(table));
             self.fill(merge, &view, &mut own, writer).await
         };
@@ -99,11 +102,8 @@ impl<'s, D: Disk> Uniter<'s, D> {
 
     /// What of a shard was spilled, besides what else is given, each artifact in its newest version.
     fn merge<'t>(&self, shard: u8, besides: Option<Layer<'t>>) -> Merge<Layer<'t>> {
-        let spilled = self
-            .spilled
-            .runs
-            .iter()
-            .map(|run| Layer::Spilled(Box::new(SpillCursor::new(run, shard))));
+        let spilled =
+            self.spilled.runs.iter().map(|run| Layer::Other(SpillCursor::new(run, shard)));
         spill::newest_of(besides.into_iter().chain(spilled))
     }
 
@@ -168,10 +168,8 @@ impl<'s, D: Disk> Uniter<'s, D> {
         }
         let below = self.finder.read_runs(view, version.stem).await.map_err(KeepError::Run)?;
         let Some(found) = below else { return Ok(!version.is_tombstone()) };
-        let (sequence, place) = (found.sequence, found.place);
-        let hidden = Version { stem: version.stem, sequence, place, value: found.value() };
         // A malformed value is not counted in the book either.
-        let _ = own.shadowed.add(own.shard, &hidden);
+        let _ = own.shadowed.add(own.shard, &found.version(version.stem));
         Ok(true)
     }
 }
@@ -186,42 +184,7 @@ struct Own<'k> {
 }
 
 /// What replayed artifacts of a shard are in.
-enum Layer<'t> {
-    Table(TableCursor<'t>),
-    Spilled(Box<SpillCursor>),
-}
-
-/// Walks over the newest versions in a table that nobody changes.
-struct TableCursor<'t> {
-    table: &'t Table,
-    here: Option<Handle<'t>>,
-}
-
-impl<'t> TableCursor<'t> {
-    fn new(table: &'t Table) -> Self {
-        let mut cursor = Self { table, here: None };
-        cursor.seek(&[]);
-        cursor
-    }
-
-    fn seek(&mut self, from: &[u8]) {
-        self.here = self.table.seek(from).map(newest);
-    }
-
-    fn step(&mut self) {
-        self.here = self.here.take().and_then(|here| here.next()).map(newest);
-    }
-}
-
-/// The newest version of an entry's stem, which is its last.
-fn newest(mut here: Handle<'_>) -> Handle<'_> {
-    let is_same =
-        |here: &Handle<'_>, next: &Handle<'_>| key::split(here.key()).0 == key::split(next.key()).0;
-    while let Some(next) = here.next().filter(|next| is_same(&here, next)) {
-        here = next;
-    }
-    here
-}
+type Layer<'t> = Either<TableSource<'t>, SpillCursor>;
 
 /// Walks over the artifacts of one shard in a spilled run.
 struct SpillCursor {
@@ -235,11 +198,19 @@ impl SpillCursor {
         cursor.seek(&[]);
         cursor
     }
+}
 
-    fn peek(&self) -> Option<Version<'_>> {
-        let version = self.cursor.peek()?;
-        let (shard, stem) = version.stem.split_first()?;
-        (*shard == self.shard).then_some(Version { stem, ..version })
+impl Source for SpillCursor {
+    fn try_ready(&mut self, cache: &BlockCache) -> Result<bool, RunError> {
+        self.cursor.try_ready(cache)
+    }
+
+    fn needed(&self) -> Option<Needed> {
+        self.cursor.needed()
+    }
+
+    fn supply(&mut self, number: u32, block: Arc<Block>) {
+        self.cursor.supply(number, block);
     }
 
     fn seek(&mut self, from: &[u8]) {
@@ -247,48 +218,14 @@ impl SpillCursor {
         spill::spilled_stem(&mut stem, self.shard, from);
         self.cursor.seek(&stem);
     }
-}
-
-impl Source for Layer<'_> {
-    fn try_ready(&mut self, cache: &BlockCache) -> Result<bool, RunError> {
-        match self {
-            Self::Table(_) => Ok(true),
-            Self::Spilled(spilled) => spilled.cursor.try_ready(cache),
-        }
-    }
-
-    fn needed(&self) -> Option<Needed> {
-        match self {
-            Self::Table(_) => None,
-            Self::Spilled(spilled) => spilled.cursor.needed(),
-        }
-    }
-
-    fn supply(&mut self, number: u32, block: Arc<Block>) {
-        if let Self::Spilled(spilled) = self {
-            spilled.cursor.supply(number, block);
-        }
-    }
-
-    fn seek(&mut self, from: &[u8]) {
-        match self {
-            Self::Table(table) => table.seek(from),
-            Self::Spilled(spilled) => spilled.seek(from),
-        }
-    }
 
     fn peek(&self) -> Option<Version<'_>> {
-        match self {
-            Self::Table(table) => table.here.as_ref().map(keep::version_of),
-            Self::Spilled(spilled) => spilled.peek(),
-        }
+        let version = self.cursor.peek()?;
+        let (shard, stem) = version.stem.split_first()?;
+        (*shard == self.shard).then_some(Version { stem, ..version })
     }
 
     fn next(&mut self) -> Result<(), RunError> {
-        match self {
-            Self::Table(table) => table.step(),
-            Self::Spilled(spilled) => spilled.cursor.next()?,
-        }
-        Ok(())
+        self.cursor.next()
     }
 }

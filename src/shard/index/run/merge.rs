@@ -51,6 +51,57 @@ pub(crate) trait Source {
     fn next(&mut self) -> Result<(), RunError>;
 }
 
+/// A source of one of two kinds.
+#[derive(Debug)]
+pub(crate) enum Either<A, B> {
+    One(A),
+    Other(B),
+}
+
+impl<A: Source, B: Source> Source for Either<A, B> {
+    fn try_ready(&mut self, cache: &BlockCache) -> Result<bool, RunError> {
+        match self {
+            Self::One(one) => one.try_ready(cache),
+            Self::Other(other) => other.try_ready(cache),
+        }
+    }
+
+    fn needed(&self) -> Option<Needed> {
+        match self {
+            Self::One(one) => one.needed(),
+            Self::Other(other) => other.needed(),
+        }
+    }
+
+    fn supply(&mut self, number: u32, block: Arc<Block>) {
+        match self {
+            Self::One(one) => one.supply(number, block),
+            Self::Other(other) => other.supply(number, block),
+        }
+    }
+
+    fn seek(&mut self, from: &[u8]) {
+        match self {
+            Self::One(one) => one.seek(from),
+            Self::Other(other) => other.seek(from),
+        }
+    }
+
+    fn peek(&self) -> Option<Version<'_>> {
+        match self {
+            Self::One(one) => one.peek(),
+            Self::Other(other) => other.peek(),
+        }
+    }
+
+    fn next(&mut self) -> Result<(), RunError> {
+        match self {
+            Self::One(one) => one.next(),
+            Self::Other(other) => other.next(),
+        }
+    }
+}
+
 /// Walks over the stems of several sources, and shows of each stem the version of the newest source that has it, or the
 /// newest version if the sources are of no order; tombstones too. Use: make it ready, look, step, and again.
 #[derive(Debug)]

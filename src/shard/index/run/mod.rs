@@ -39,7 +39,7 @@ use crate::shard::log::{Layout, Place};
 pub(crate) use block::Block;
 pub(crate) use cache::BlockCache;
 pub(crate) use cursor::RunCursor;
-pub(crate) use merge::{Merge, Needed, Source};
+pub(crate) use merge::{Either, Merge, Needed, Source};
 pub(crate) use writer::RunWriter;
 
 /// Longest value that a run takes, in bytes.
@@ -128,6 +128,11 @@ impl Found {
     /// Its value; empty for a tombstone.
     pub(crate) fn value(&self) -> &[u8] {
         self.block.slice(&self.value)
+    }
+
+    /// It as the version of the stem that was looked for.
+    pub(crate) fn version<'v>(&'v self, stem: &'v [u8]) -> Version<'v> {
+        Version { stem, sequence: self.sequence, place: self.place, value: self.value() }
     }
 
     /// Whether it says that the key is gone.
