@@ -151,13 +151,22 @@ impl<D: Disk> Segments<D> {
         (state.spares.len(), state.starved)
     }
 
-    /// Looks again whether the disk has room; at once if nobody works in the background.
+    /// Looks again whether the disk has room for a spare, and writes it if so: whoever finds none afterwards is refused.
     pub(super) async fn retry(&self) {
-        if self.attached.get() {
-            self.state.borrow_mut().retry = true;
-            self.signal.notify();
-        } else if self.has_space().await && !self.state.borrow().busy {
-            let _ = self.prepare().await;
+        loop {
+            let seen = self.signal.generation.get();
+            if self.state.borrow().busy {
+                self.signal.changed_since(seen).await;
+                continue;
+            }
+            let starves = self.reserve() == (0, true);
+            if !starves || !(self.volume.recycled.has(self.length) || self.has_space().await) {
+                return;
+            }
+            if !self.state.borrow().busy {
+                let _ = self.prepare().await;
+                return;
+            }
         }
     }
 

@@ -571,13 +571,15 @@ fn a_full_disk_refuses_and_keeps_a_segment_for_deletes() {
         let moved = [record(normal + deletes, 16_000)];
         writer.append_with(&moved, Urgency::Last).await.unwrap();
 
+        // Whoever comes first when there is room again is not refused.
         bench.disk.set_free(None);
-        let _ = writer.append(&[record(1000, 10)]).await;
+        let delete = [record(normal + deletes + 1, 0)];
+        writer.append_with(&delete, Urgency::Reserve).await.unwrap();
         settle();
         assert!(writer.has_room(9000));
-        writer.append(&[record(normal + deletes + 1, 9000)]).await.unwrap();
+        writer.append(&[record(normal + deletes + 2, 9000)]).await.unwrap();
         let (seen, _) = replay_all(&bench.disk, &bench.layout()).await;
-        assert_eq!(sequences(&seen), (1..=normal + deletes + 1).collect::<Vec<_>>());
+        assert_eq!(sequences(&seen), (1..=normal + deletes + 2).collect::<Vec<_>>());
     });
 }
 
