@@ -186,12 +186,19 @@ impl Server {
             cores.push(spawn_core(core, cpu, backend, pool.clone(), life)?);
         }
         drop(ready);
+        let mut refused = None;
         for _ in 0..count {
             match readiness.recv() {
-                Ok(started) => started?,
+                Ok(Ok(())) => (),
+                // All are heard out: the one that knows why may not be the first, and others clean up.
+                Ok(Err(ServerError::Storage(OpenError::OtherCore))) if refused.is_some() => (),
+                Ok(Err(error)) => refused = Some(error),
                 // Nobody is left to say anything: the executors themselves did not start.
                 Err(_) => return Err(join(cores).err().unwrap_or(ServerError::CoreLost)),
             }
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         state.set_ready();
         Ok(Self { address, cores, stops, state, events })

@@ -127,7 +127,19 @@ impl Recovery {
         }
     }
 
-    /// One core's share. All cores must call it.
+    /// One core has opened its log, or could not start; waits until all have. Nobody writes ahead before: what one core
+    /// does not need yet, another cannot start without.
+    ///
+    /// # Errors
+    /// [`RecoverError::OtherCore`].
+    pub(crate) async fn opened(&self, is_open: bool) -> Result<(), RecoverError> {
+        if !is_open {
+            self.barrier.fail();
+        }
+        self.meet().await
+    }
+
+    /// One core's share. All cores must call it, and [`Recovery::opened`] after it.
     ///
     /// # Errors
     /// [`RecoverError`], on every core if it fails on one.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vaultaire::driver::local::{Local, LocalOptions, LocalVolume, UpkeepOptions};
+use vaultaire::driver::local::{Local, LocalOptions, LocalVolume, OpenError, UpkeepOptions};
 use vaultaire::io::budget::Budget;
 use vaultaire::io::sim::SimDisk;
 use vaultaire::runtime;
@@ -101,11 +101,19 @@ impl Cluster {
                     runtime::spawn(start)
                 })
                 .collect();
-            let mut cores = Vec::new();
+            let (mut cores, mut refused) = (Vec::new(), None);
             for start in starts {
-                cores.push(start.await.map_err(|error| error.to_string())?);
+                match start.await {
+                    Ok(core) => cores.push(core),
+                    // The one that knows why says more.
+                    Err(OpenError::OtherCore) if refused.is_some() => (),
+                    Err(error) => refused = Some(error),
+                }
             }
-            Ok::<_, String>(cores)
+            match refused {
+                None => Ok(cores),
+                Some(error) => Err(error.to_string()),
+            }
         });
         let cores = starting.map_err(|_| StartError::Stuck)?.map_err(StartError::Refused)?;
         Ok(Self { cores, volume, disk, simulation })

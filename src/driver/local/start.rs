@@ -25,6 +25,7 @@ use crate::shard::finder::Finder;
 use crate::shard::index::run::BlockCache;
 use crate::shard::integrity::Progress;
 use crate::shard::keeper::Keeper;
+use crate::shard::log::replay::SegmentRef;
 use crate::shard::log::writer::{LogOptions, LogWriter, SyncMethod};
 use crate::shard::pins::CorePins;
 #[cfg(any(test, feature = "testing"))]
@@ -64,11 +65,17 @@ pub enum OpenError {
     /// It cannot be written.
     #[error("the log cannot be written: {0}")]
     Log(#[from] std::io::Error),
+    /// Another core says why.
+    #[error("another core could not start")]
+    OtherCore,
 }
 
 impl From<RecoverError> for OpenError {
     fn from(error: RecoverError) -> Self {
-        Self::Recovery(error.to_string())
+        match error {
+            RecoverError::OtherCore => Self::OtherCore,
+            error => Self::Recovery(error.to_string()),
+        }
     }
 }
 
@@ -214,6 +221,64 @@ impl LocalVolume {
     pub fn is_damaged(&self) -> bool {
         self.recovery.is_damaged()
     }
+
+    /// Recovers and opens the log of one core.
+    async fn open_log<D: Disk, C: Clock>(
+        &self,
+        core: usize,
+        disk: &D,
+        clock: &C,
+        finder: &Finder<D>,
+    ) -> Result<Opened<D>, OpenError> {
+        let shared = &self.shared;
+        let began = clock.now();
+        let Recovered { ends, segments, replayed, damaged } =
+            self.recovery.run(shared, core, disk, finder).await?;
+        if replayed > shared.sizes.checkpoint_segments as usize {
+            shared.checkpoints.want(core);
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if core == 0
+            && self.recount
+            && !damaged
+            && let Some(difference) = recount(shared, disk, finder).await
+        {
+            return Err(OpenError::Recovery(difference));
+        }
+        if core == 0 {
+            let ms = clock.now().since(began) / 1_000_000;
+            tracing::info!(segments = segments.len(), ms, "recovered");
+        }
+        let progress = match core {
+            0 => shared.integrity.load(disk, shared.volume.layout()).await?,
+            _ => Progress::default(),
+        };
+        let log_volume = Arc::clone(&shared.volume);
+        let number = u16::try_from(core).unwrap_or(u16::MAX);
+        let free = disk.free_bytes(&log_volume.layout().log()).await?;
+        let (sync_method, segment_length) = (self.sync_method, shared.sizes.log_segment);
+        let options = LogOptions { sync_method, segment_length }.fitting(free, shared.cores());
+        shared.set_log_length(options.segment_length);
+        let log = LogWriter::open(disk.clone(), log_volume, number, ends, options);
+        let log = log.await.map_err(|error| match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                let path = shared.volume.layout().root.clone();
+                OpenError::Full { path, bytes: options.segment_length * shared.cores() as u64 }
+            }
+            _ => OpenError::Log(error),
+        })?;
+        Ok(Opened { segments, damaged, progress, log })
+    }
+}
+
+/// What one core has when its log is open.
+struct Opened<D: Disk> {
+    /// The segments of earlier starts, in the order of their logs.
+    segments: Vec<SegmentRef>,
+    /// Whether all segments are to be kept.
+    damaged: bool,
+    progress: Progress,
+    log: LogWriter<D>,
 }
 
 impl Local<UringDisk, SystemClock> {
@@ -239,44 +304,15 @@ impl<D: Disk, C: Clock> Local<D, C> {
         clock: C,
     ) -> Result<Self, OpenError> {
         let shared = Arc::clone(&volume.shared);
-        let began = clock.now();
         let pins = CorePins::new(Arc::clone(&shared.epochs), core);
         let finder = Rc::new(Finder::new(Arc::clone(&shared), disk.clone(), Rc::clone(&pins)));
-        let Recovered { ends, segments, replayed, damaged } =
-            volume.recovery.run(&shared, core, &disk, &finder).await?;
-        if replayed > shared.sizes.checkpoint_segments as usize {
-            shared.checkpoints.want(core);
+        let opened = volume.open_log(core, &disk, &clock, &finder).await;
+        let all_opened = volume.recovery.opened(opened.is_ok()).await;
+        let Opened { segments, damaged, progress, log } = opened?;
+        if let Err(error) = all_opened {
+            log.abandon().await;
+            return Err(error.into());
         }
-        #[cfg(any(test, feature = "testing"))]
-        if core == 0
-            && volume.recount
-            && !damaged
-            && let Some(difference) = recount(&shared, &disk, &finder).await
-        {
-            return Err(OpenError::Recovery(difference));
-        }
-        if core == 0 {
-            let ms = clock.now().since(began) / 1_000_000;
-            tracing::info!(segments = segments.len(), ms, "recovered");
-        }
-        let progress = match core {
-            0 => shared.integrity.load(&disk, shared.volume.layout()).await?,
-            _ => Progress::default(),
-        };
-        let log_volume = Arc::clone(&shared.volume);
-        let number = u16::try_from(core).unwrap_or(u16::MAX);
-        let free = disk.free_bytes(&log_volume.layout().log()).await?;
-        let (sync_method, segment_length) = (volume.sync_method, shared.sizes.log_segment);
-        let options = LogOptions { sync_method, segment_length }.fitting(free, shared.cores());
-        shared.set_log_length(options.segment_length);
-        let log = LogWriter::open_with(disk.clone(), log_volume, number, ends, options);
-        let log = log.await.map_err(|error| match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                let path = shared.volume.layout().root.clone();
-                OpenError::Full { path, bytes: options.segment_length * shared.cores() as u64 }
-            }
-            _ => OpenError::Log(error),
-        })?;
         runtime::spawn(log.background());
         let total = usize::try_from(volume.budget.total()).unwrap_or(usize::MAX);
         let tables = shared.sizes.tables.min(total / TABLES_SHARE / shared.cores());
@@ -317,12 +353,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
         Ok(this)
     }
 
-    fn spawn_loops(
-        &self,
-        committer: Committer<D, C>,
-        segments: Vec<crate::shard::log::replay::SegmentRef>,
-        damaged: bool,
-    ) {
+    fn spawn_loops(&self, committer: Committer<D, C>, segments: Vec<SegmentRef>, damaged: bool) {
         let core = Rc::clone(&self.0);
         runtime::spawn(async move {
             let _running = core.running.wait().await;

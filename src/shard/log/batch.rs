@@ -8,9 +8,6 @@ use crate::io::buffer::AlignedBuffer;
 /// No segment is made shorter than this because the disk is small.
 const SEGMENT_LENGTH_MIN: u64 = 16 << 20;
 
-/// Nor than this because it is full: the largest batch and its keys fit.
-const SEGMENT_LENGTH_LEAST: u64 = 10 << 20;
-
 /// A segment should be at most one in so many of a core's share of the free bytes.
 const FREE_SHARE: u64 = 16;
 
@@ -58,18 +55,13 @@ pub struct LogOptions {
 
 impl LogOptions {
     /// Shorter segments where so many free bytes are to do for the logs of so many cores, each of which keeps two or
-    /// three: all together they should leave most of the room to artifacts. Even shorter where there is not room for one
-    /// each, so that a server that was stopped while its disk was full starts again and can make room.
+    /// three: all together they should leave most of the room to artifacts.
     #[must_use]
     pub fn fitting(self, free: u64, cores: usize) -> Self {
-        let cores = cores.max(1) as u64;
-        let share = free / (cores * FREE_SHARE);
+        let share = free / (cores.max(1) as u64 * FREE_SHARE);
         let mut segment_length = self.segment_length;
         while segment_length > share && segment_length / 2 >= SEGMENT_LENGTH_MIN {
             segment_length /= 2;
-        }
-        if segment_length.saturating_mul(cores) > free {
-            segment_length = segment_length.min(SEGMENT_LENGTH_LEAST);
         }
         Self { segment_length, ..self }
     }
@@ -149,8 +141,6 @@ pub(super) fn with_room(buffer: AlignedBuffer, bytes: usize) -> AlignedBuffer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::admission::{Admission, Room};
-    use super::super::format::BLOCK;
     use super::*;
 
     #[test]
@@ -160,23 +150,8 @@ mod tests {
         assert_eq!(length(2 << 30, 2), 64 << 20);
         assert_eq!(length(1 << 30, 2), 32 << 20);
         assert_eq!(length(300 << 20, 2), 16 << 20);
-        assert_eq!(length(32 << 20, 2), 16 << 20);
-        assert_eq!(length(31 << 20, 2), 10 << 20, "there is not room for one each");
-        assert_eq!(length(0, 2), 10 << 20, "the disk says that it is full");
-        let asked = LogOptions { segment_length: 1 << 20, ..LogOptions::default() };
-        assert_eq!(asked.fitting(0, 1).segment_length, 1 << 20, "it is short as it is");
-        let largest = Shape {
-            records: 1,
-            table_length: offset_u32(BATCH_BYTES_MAX as u64),
-            payload_length: offset_u32(BATCH_BYTES_MAX as u64),
-        };
-        let room = Room {
-            length: SEGMENT_LENGTH_LEAST,
-            end: BLOCK as u64,
-            keys: 0,
-            spares: 0,
-            starved: false,
-        };
-        assert!(matches!(room.admit(largest, Urgency::Reserve), Admission::Fits));
+        assert_eq!(length(0, 2), 16 << 20, "the disk says that it is full");
+        let asked = LogOptions { segment_length: 12 << 20, ..LogOptions::default() };
+        assert_eq!(asked.fitting(0, 1).segment_length, 12 << 20, "it is short as it is");
     }
 }

@@ -41,7 +41,7 @@ impl Bench {
     }
 
     async fn writer(&self, method: SyncMethod) -> LogWriter<SimDisk> {
-        LogWriter::open_with(self.disk.clone(), self.start(), 0, Vec::new(), options(method))
+        LogWriter::open(self.disk.clone(), self.start(), 0, Vec::new(), options(method))
             .await
             .unwrap()
     }
@@ -203,7 +203,7 @@ fn a_power_cut_at_any_moment_keeps_exactly_what_was_acknowledged() {
     for method in METHODS {
         for steps in 0..400 {
             let disk = SimDisk::new();
-            let mut writer = drive(LogWriter::open_with(
+            let mut writer = drive(LogWriter::open(
                 disk.clone(),
                 std::sync::Arc::clone(&volume),
                 0,
@@ -288,7 +288,7 @@ fn a_torn_tail_is_dropped_and_its_end_is_remembered() {
         // The write that was cut off arrives after all; this start has named the end before.
         let end = summary.log_end().unwrap();
         let volume = bench.start();
-        let writer = LogWriter::open_with(
+        let writer = LogWriter::open(
             bench.disk.clone(),
             volume,
             0,
@@ -374,7 +374,7 @@ fn rot_before_the_end_is_told_at_every_start() {
                 ends = vec![ends.first().copied().or(summary.log_end()).unwrap()];
                 let (disk, volume) = (bench.disk.clone(), bench.start());
                 let options = options(SyncMethod::WriteThenSync);
-                let next = LogWriter::open_with(disk, volume, 0, ends.clone(), options);
+                let next = LogWriter::open(disk, volume, 0, ends.clone(), options);
                 drop(next.await.unwrap());
             }
         });
@@ -500,7 +500,7 @@ fn whichever_operation_fails_what_was_acknowledged_stays_and_nothing_follows() {
             drive(async {
                 let volume = std::sync::Arc::clone(&volume);
                 let mut writer =
-                    LogWriter::open_with(disk.clone(), volume, 0, Vec::new(), options(method))
+                    LogWriter::open(disk.clone(), volume, 0, Vec::new(), options(method))
                         .await
                         .unwrap();
                 disk.fail_after(operation, libc::EIO);
@@ -636,7 +636,7 @@ fn a_recycled_file_never_shows_its_former_life() {
 fn limits_are_kept() {
     let bench = Bench::new();
     drive(async {
-        let mut writer = LogWriter::open_with(
+        let mut writer = LogWriter::open(
             bench.disk.clone(),
             bench.start(),
             3,
@@ -692,7 +692,7 @@ fn the_real_disk_does_the_same() {
             let ends = summaries.iter().filter_map(SegmentSummary::log_end).collect();
             // Measures, too.
             let options = LogOptions { sync_method: None, segment_length: SMALL };
-            let mut writer = LogWriter::open_with(disk, volume, 0, ends, options).await.unwrap();
+            let mut writer = LogWriter::open(disk, volume, 0, ends, options).await.unwrap();
             let background = crate::runtime::spawn(writer.background());
             for batch in 1..=50 {
                 let before = crate::io::uring::counters();

@@ -52,24 +52,11 @@ struct Current<F> {
 
 impl<D: Disk> LogWriter<D> {
     /// Creates this core's log of this start. Its first frame, which is durable on return, names the
-    /// ends of older logs. Chooses the sync method by a short measurement.
+    /// ends of older logs.
     ///
     /// # Errors
     /// As the disk says.
     pub async fn open(
-        disk: D,
-        volume: Arc<Volume>,
-        core: u16,
-        ends: Vec<LogEnd>,
-    ) -> io::Result<Self> {
-        Self::open_with(disk, volume, core, ends, LogOptions::default()).await
-    }
-
-    /// As [`LogWriter::open`], with options.
-    ///
-    /// # Errors
-    /// As the disk says.
-    pub async fn open_with(
         disk: D,
         volume: Arc<Volume>,
         core: u16,
@@ -228,6 +215,16 @@ impl<D: Disk> LogWriter<D> {
         let job = self.seal_job(true);
         let result = self.segments.seal(job).await;
         result.map_err(|error| self.poison(&error))
+    }
+
+    /// Takes back what was opened, of which nobody knows yet: the file is removed. Where that fails, the next start finds
+    /// a log without records.
+    pub async fn abandon(self) {
+        self.segments.close().await;
+        let path = self.segments.volume.layout().segment_path(self.current.segment);
+        if let Err(error) = self.segments.disk.remove(&path).await {
+            tracing::warn!(path = %path.display(), %error, "an empty log stays");
+        }
     }
 
     /// Takes a segment whose records are all dead out of the data folder, durably: its file is

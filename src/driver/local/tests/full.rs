@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::io::sim::{Faults, SimDisk};
+use crate::runtime;
 use crate::runtime::simulated::{SimulatedClock, Simulation};
 use crate::shard::log::writer::SyncMethod;
 
@@ -32,16 +33,42 @@ fn live<T: 'static>(
     sorted_runs: bool,
     life: impl AsyncFnOnce(SimDriver, SimulatedClock) -> T + 'static,
 ) -> T {
-    let simulation = Simulation::new(5, 1_000_000_000);
+    let alone = async |mut drivers: Vec<SimDriver>, clock| life(drivers.remove(0), clock).await;
+    live_on(disk, (1, 5), sorted_runs, alone).unwrap()
+}
+
+/// So many cores on the disk, with a seed for their order.
+fn live_on<T: 'static>(
+    disk: &SimDisk,
+    (cores, seed): (usize, u64),
+    sorted_runs: bool,
+    life: impl AsyncFnOnce(Vec<SimDriver>, SimulatedClock) -> T + 'static,
+) -> Result<T, OpenError> {
+    let simulation = Simulation::new(seed, 1_000_000_000);
     let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs };
     let options = LocalOptions { sizes: SIZES, upkeep, ..LocalOptions::default() };
     let options = LocalOptions { sync_method: Some(SyncMethod::WriteThenSync), ..options };
-    let volume =
-        LocalVolume::open_on(disk, Path::new("/data"), 1, Budget::new(16 << 20), options).unwrap();
+    let budget = Budget::new(16 << 20);
+    let volume = LocalVolume::open_on(disk, Path::new("/data"), cores, budget, options)?;
     let (disk, clock) = (disk.clone(), simulation.clock());
     let run = simulation.run(STEPS_MAX, async move {
-        let driver = SimDriver::start_on(volume, 0, disk, clock.clone()).await.unwrap();
-        life(driver, clock).await
+        let start = |core| {
+            let (volume, disk, clock) = (Arc::clone(&volume), disk.clone(), clock.clone());
+            runtime::spawn(SimDriver::start_on(volume, core, disk, clock))
+        };
+        let starts: Vec<_> = (0..cores).map(start).collect();
+        let (mut drivers, mut refused) = (Vec::new(), None);
+        for start in starts {
+            match start.await {
+                Ok(driver) => drivers.push(driver),
+                Err(OpenError::OtherCore) if refused.is_some() => (),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(life(drivers, clock).await),
+        }
     });
     run.unwrap()
 }
@@ -106,6 +133,32 @@ fn runs_that_hold_nothing_any_more_make_room_too() {
             let work = driver.0.shared.checkpoints.counters.flushes.load(Ordering::Relaxed);
             assert!(round > 0 || work > 0, "there were runs");
         });
+    }
+}
+
+#[test]
+fn no_core_writes_ahead_what_another_cannot_start_without() {
+    for seed in 1..=20 {
+        let disk = SimDisk::with_seed(seed);
+        live(&disk, false, async |driver, _| {
+            driver.create_container(&ctx(), &name("box")).await.unwrap();
+            driver.shutdown().await;
+        });
+        let used = || disk.files().iter().map(|(_, length)| length).sum::<u64>();
+        // What a start writes beside its logs.
+        let little = 8 << 10;
+        let before = used();
+        for _ in 0..3 {
+            disk.set_capacity(Some(before + SIZES.log_segment + little));
+            let refused = live_on(&disk, (2, seed), false, async |_, _| ());
+            assert!(matches!(refused, Err(OpenError::Full { .. })), "seed {seed}: {refused:?}");
+        }
+        assert!(used() <= before + little, "seed {seed}: those refused have left {}", used());
+        disk.set_capacity(Some(before + 2 * SIZES.log_segment + little));
+        live_on(&disk, (2, seed), false, async |drivers, _| {
+            drivers[0].head_container(&ctx(), &name("box")).await.unwrap();
+        })
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }
 

@@ -20,9 +20,13 @@ type SimDriver = Local<SimDisk, Patient>;
 
 const STEPS_MAX: u64 = 10_000_000;
 
-/// A clock on which an hour never passes.
+/// A clock on which so long a time never passes.
 #[derive(Clone)]
-struct Patient(SimulatedClock);
+struct Patient(SimulatedClock, Duration);
+
+/// So that what is done now and then is never done, unless a test asks for it.
+const NOW_AND_THEN: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl Clock for Patient {
     fn now(&self) -> Monotonic {
@@ -34,7 +38,7 @@ impl Clock for Patient {
     }
 
     async fn sleep(&self, duration: Duration) {
-        if duration >= Duration::from_secs(3600) {
+        if duration >= self.1 {
             std::future::pending::<()>().await;
         }
         Clock::sleep(&self.0, duration).await;
@@ -74,6 +78,15 @@ fn live<T: 'static>(
     (cores, replay): (usize, usize),
     life: impl AsyncFnOnce(Vec<SimDriver>) -> T + 'static,
 ) -> Result<T, OpenError> {
+    live_with(disk, (cores, replay, NOW_AND_THEN), life)
+}
+
+/// The same, with a time that never passes.
+fn live_with<T: 'static>(
+    disk: &SimDisk,
+    (cores, replay, never): (usize, usize, Duration),
+    life: impl AsyncFnOnce(Vec<SimDriver>) -> T + 'static,
+) -> Result<T, OpenError> {
     let simulation = Simulation::new(7, 1_000_000_000);
     let upkeep = UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs: true };
     let sync_method = Some(SyncMethod::WriteThenSync);
@@ -81,7 +94,7 @@ fn live<T: 'static>(
     let options = LocalOptions { sizes, upkeep, sync_method, recount: true };
     let budget = Budget::new(1 << 40);
     let volume = LocalVolume::open_on(disk, Path::new("/data"), cores, budget, options)?;
-    let (disk, clock) = (disk.clone(), Patient(simulation.clock()));
+    let (disk, clock) = (disk.clone(), Patient(simulation.clock(), never));
     let run = simulation.run(STEPS_MAX, async move {
         let start = |core| {
             let (volume, disk, clock) = (Arc::clone(&volume), disk.clone(), clock.clone());
@@ -207,7 +220,7 @@ fn long_history(seed: u64, checkpoints: bool, acts: usize) -> SimDisk {
     for life in 0..3 {
         let cores = 1 + random.below(3);
         let mut fork = Random::new(random.number());
-        let done = live(&disk, (cores, ALL), async move |drivers| {
+        let done = live_with(&disk, (cores, ALL, HOUR), async move |drivers| {
             for number in 0..if life == 0 { 5 } else { 0 } {
                 drivers[0].create_container(&ctx(), &box_name(number)).await.unwrap();
             }
