@@ -11,5 +11,7 @@ pub mod hex;
 pub mod md5;
 /// Percent-encoding.
 pub mod percent;
+/// SHA-256.
+pub mod sha256;
 /// What threads share data with, or stand-ins of it for the model checker.
 pub(crate) mod sync;

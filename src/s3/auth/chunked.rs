@@ -2,16 +2,15 @@
 //! trailer fields.
 //!
 //! Data go from the body straight into the caller's buffer; only what was read along with a line
-//! of the framing is copied. Every chunk's signature is checked when its data have passed, so
-//! nothing may be committed before the end was reached.
+//! of the framing is copied. Signatures are not checked on the way, but when [`Decoder::check`] is called, so nothing
+//! may be committed before the end was reached and all was checked.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html> and
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html>.
 
-use aws_lc_rs::digest::{Context as Hash, SHA256};
-
 use super::checksums::{checksum_suffix, parse_value};
-use super::signer::{ChunkSigner, finish_sha256};
+use super::signer::ChunkSigner;
+use super::unchecked::Unchecked;
 use crate::driver::BodyError;
 use crate::http::Body;
 use crate::model::{Checksum, ChecksumAlgorithm};
@@ -30,9 +29,8 @@ const TRAILER_SIGNATURE: &[u8] = b"x-amz-trailer-signature";
 
 /// What is signed.
 struct Signed {
-    signer: ChunkSigner,
-    /// Of the chunk whose data pass.
-    hash: Hash,
+    unchecked: Unchecked,
+    /// The signature of the chunk whose data pass.
     given: [u8; 64],
 }
 
@@ -78,7 +76,7 @@ impl Decoder {
     /// For a body that decodes to exactly `length` bytes.
     pub(super) fn new(signer: Option<ChunkSigner>, trailer: Trailer, length: u64) -> Self {
         let signed =
-            signer.map(|signer| Signed { signer, hash: Hash::new(&SHA256), given: [0; 64] });
+            signer.map(|signer| Signed { unchecked: Unchecked::new(signer), given: [0; 64] });
         Self {
             state: State::ChunkHeader,
             signed,
@@ -96,8 +94,32 @@ impl Decoder {
         self.checksum
     }
 
+    /// Whether so much is to be checked that it should be now.
+    pub(super) fn wants_check(&self) -> bool {
+        self.signed.as_ref().is_some_and(|signed| signed.unchecked.is_much())
+    }
+
+    /// Checks the signatures of all that was read; `bytes` are those that were read since the last time. `yield_now` lets
+    /// the core's other tasks run once.
+    ///
+    /// # Errors
+    /// [`BodyError::SignatureMismatch`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the decoder unusable.
+    pub(super) async fn check(
+        &mut self,
+        bytes: &[u8],
+        yield_now: impl AsyncFn(),
+    ) -> Result<(), BodyError> {
+        match &mut self.signed {
+            Some(signed) => signed.unchecked.check(bytes, yield_now).await,
+            None => Ok(()),
+        }
+    }
+
     /// Decodes into the beginning of `buffer`, which is not empty; 0 at the end, when all was
-    /// there and every signature right.
+    /// there.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the decoder unusable.
@@ -124,7 +146,7 @@ impl Decoder {
             state = match state {
                 State::ChunkHeader => self.chunk_header(body).await?,
                 State::Data(0) => {
-                    self.check_chunk()?;
+                    self.end_chunk();
                     State::DataEnd
                 }
                 State::Data(left) => {
@@ -172,7 +194,7 @@ impl Decoder {
         if size > 0 {
             return Ok(State::Data(size));
         }
-        self.check_chunk()?;
+        self.end_chunk();
         if self.remaining > 0 {
             return Err(BodyError::Truncated);
         }
@@ -200,20 +222,14 @@ impl Decoder {
             return Err(BodyError::Truncated);
         }
         if let Some(signed) = &mut self.signed {
-            signed.hash.update(&buffer[..filled]);
+            signed.unchecked.pass(filled);
         }
         Ok(filled)
     }
 
-    /// Checks the signature of the chunk that just ended.
-    fn check_chunk(&mut self) -> Result<(), BodyError> {
-        let Some(signed) = &mut self.signed else { return Ok(()) };
-        let hash = std::mem::replace(&mut signed.hash, Hash::new(&SHA256));
-        let sha256 = finish_sha256(&hash.finish());
-        if signed.signer.verify_chunk(&sha256, &signed.given) {
-            Ok(())
-        } else {
-            Err(BodyError::SignatureMismatch)
+    fn end_chunk(&mut self) {
+        if let Some(signed) = &mut self.signed {
+            signed.unchecked.end(signed.given);
         }
     }
 
@@ -281,8 +297,8 @@ impl Decoder {
         }
         match (&mut self.signed, self.trailer, signature) {
             (Some(signed), Trailer::Fields(_), Some(given)) => {
-                let right = signed.signer.verify_trailer(fields, &given);
-                if right { Ok(()) } else { Err(BodyError::SignatureMismatch) }
+                signed.unchecked.end_trailer(fields, given);
+                Ok(())
             }
             // Without fields there is nothing that a signature would cover.
             (Some(_), Trailer::Fields(Some(_)), None) => Err(BodyError::SignatureMismatch),

@@ -18,6 +18,7 @@ mod query;
 mod signature;
 mod signer;
 mod source;
+mod unchecked;
 
 #[cfg(test)]
 mod tests;

@@ -152,16 +152,35 @@ impl<'b, B: Body> BodySource<'b, B> {
 
     /// Receives and hashes, all but the MD5, until the buffer is full or the body ends; returns how far that was.
     async fn receive_all(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut end = 0;
-        while end < buffer.len() {
-            let filled = self.receive(ctx, &mut buffer[end..]).await?;
-            if filled == 0 {
-                break;
+        let (mut end, mut checked) = (0, 0);
+        let received = loop {
+            if end == buffer.len() {
+                break Ok(end);
             }
-            self.hash(&buffer[end..end + filled]);
-            end += filled;
+            match self.receive(ctx, &mut buffer[end..]).await {
+                Ok(0) => break Ok(end),
+                Ok(filled) => {
+                    self.hash(&buffer[end..end + filled]);
+                    end += filled;
+                }
+                Err(error) => break Err(error),
+            }
+            if self.decoder.as_ref().is_some_and(Decoder::wants_check) {
+                self.check(&buffer[checked..end]).await?;
+                checked = end;
+            }
+        };
+        // A wrong signature comes before whatever is wrong behind it.
+        self.check(&buffer[checked..end]).await?;
+        received
+    }
+
+    /// Checks the signatures of what was received since the last time.
+    async fn check(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        match &mut self.decoder {
+            Some(decoder) => decoder.check(bytes, yield_now).await,
+            None => Ok(()),
         }
-        Ok(end)
     }
 
     fn verify(&mut self) -> Result<Digests, BodyError> {
@@ -197,8 +216,11 @@ impl<B: Body> Source for BodySource<'_, B> {
     }
 
     async fn read(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let filled = self.receive(ctx, buffer).await?;
+        let received = self.receive(ctx, buffer).await;
+        let filled = *received.as_ref().unwrap_or(&0);
         let bytes = &buffer[..filled];
+        self.check(bytes).await?;
+        received?;
         if let Some((_, Some(hash))) = &mut self.signed {
             hash.update(bytes);
         }
@@ -226,9 +248,12 @@ impl<B: Body> Source for BodySource<'_, B> {
 
     async fn finish(&mut self, ctx: &Context) -> Result<Digests, BodyError> {
         // A caller that knows the size may stop there; the framing after it counts all the same.
-        if self.receive(ctx, &mut [0]).await? > 0 {
+        let received = self.receive(ctx, &mut [0]).await;
+        if received.as_ref().is_ok_and(|&more| more > 0) {
             return Err(BodyError::Malformed("finished before the end of the body"));
         }
+        self.check(&[]).await?;
+        received?;
         self.verify()
     }
 }
