@@ -2,7 +2,22 @@
 //! over 1,000 of them, opening again. After each figure, which is of wall time, it prints the CPU time, with what other
 //! threads of a store do.
 //!
-//! RocksDB is not among them: to build it takes longer than all the rest of this package.
+//! RocksDB joins them with a feature: to build it takes longer than all the rest of this package, and needs a C++
+//! compiler and libclang (Debian's `libclang1`; `LIBCLANG_PATH` names its folder where it is not found).
+//!
+//! ```text
+//! CXXFLAGS=-march=native BINDGEN_EXTRA_CLANG_ARGS="-I$(gcc -print-file-name=include)" \
+//!     cargo bench --features rocksdb --bench stores
+//! ```
+//!
+//! The first variable is what RocksDB's own Makefile sets, and without it RocksDB has no hardware CRC-32C, which ours
+//! finds while it runs. The second shows libclang the compiler's headers. `ROCKSDB_LIB_DIR`, where it names the folder
+//! of a `librocksdb.so` of version 10.4, spares the compiling.
+//!
+//! All sync after batches of the same size: redb and RocksDB write each as one, which takes RocksDB half the time of
+//! single keys; fjall gains nothing by that and syncs its journal; ours writes a run and has no log here. All have a
+//! cache of the same size, and all but redb Bloom filters of about 10 bits a key. Blocks are of 16 KiB in ours and of
+//! 4 KiB in the others, as by default. None compresses but fjall, which does from its third level on, as by default.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -264,6 +279,76 @@ impl Store for Redb {
     }
 }
 
+#[cfg(feature = "rocksdb")]
+struct Rocks(rocksdb::DB);
+
+#[cfg(feature = "rocksdb")]
+impl Rocks {
+    fn open(folder: &Path) -> Self {
+        let mut blocks = rocksdb::BlockBasedOptions::default();
+        let cache = usize::try_from(CACHE).unwrap_or(usize::MAX);
+        blocks.set_block_cache(&rocksdb::Cache::new_lru_cache(cache));
+        blocks.set_bloom_filter(10.0, false);
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        options.set_compression_type(rocksdb::DBCompressionType::None);
+        options.set_block_based_table_factory(&blocks);
+        Self(rocksdb::DB::open(&options, folder).expect("opened"))
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+impl Store for Rocks {
+    const NAME: &'static str = "rocksdb";
+
+    fn fill(folder: &Path) -> Self {
+        let store = Self::open(folder);
+        let mut durable = rocksdb::WriteOptions::default();
+        durable.set_sync(true);
+        for batch in 0..KEYS / BATCH {
+            let mut writing = rocksdb::WriteBatch::default();
+            for number in batch * BATCH..(batch + 1) * BATCH {
+                writing.put(stem(number), value(number));
+            }
+            store.0.write_opt(writing, &durable).expect("durable");
+        }
+        store
+    }
+
+    fn compact(self, _folder: &Path) -> Self {
+        self.0.flush().expect("flushed");
+        self.0.compact_range(None::<&[u8]>, None::<&[u8]>);
+        self
+    }
+
+    fn reopen(self, folder: &Path) -> Self {
+        drop(self);
+        let store = Self::open(folder);
+        assert!(store.0.get_pinned(stem(1)).expect("read").is_some());
+        store
+    }
+
+    fn get(&mut self, turns: std::ops::Range<u64>) {
+        for turn in turns {
+            assert!(self.0.get_pinned(looked_up(turn)).expect("read").is_some());
+        }
+    }
+
+    fn scan(&mut self, turns: std::ops::Range<u64>) {
+        for turn in turns {
+            let (mut bytes, mut entries) = (0, self.0.raw_iterator());
+            entries.seek(walked_from(turn));
+            for _ in 0..SCAN {
+                let Some((key, value)) = entries.item() else { break };
+                bytes += key.len() + value.len();
+                entries.next();
+            }
+            entries.status().expect("read");
+            assert!(bytes <= bytes_of_scan());
+        }
+    }
+}
+
 /// Measures `work`, which is given the number of turns and says how long they took, and prints the CPU time of a turn.
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
@@ -350,6 +435,8 @@ fn bench(criterion: &mut Criterion) {
     bench_store::<Ours>(criterion);
     bench_store::<Fjall>(criterion);
     bench_store::<Redb>(criterion);
+    #[cfg(feature = "rocksdb")]
+    bench_store::<Rocks>(criterion);
 }
 
 criterion_group!(benches, bench);
