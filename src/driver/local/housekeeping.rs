@@ -70,6 +70,16 @@ pub(super) async fn run<D: Disk, C: Clock>(
         keeper.condemn_logs(&core);
         keeper.empty_oldest_log(&core).await;
         keeper.free(&core).await;
+        if core.shared.write_state() == WriteState::Full {
+            // Nobody may be writing to find out: whoever asks for its health is told that it refuses writes.
+            let look = core.shared.commit(
+                shard_of_core(core.core),
+                Request::LookForRoom,
+                &core.clock,
+                |_| (),
+            );
+            let _ = look.await;
+        }
         let segments = &core.shared.segments;
         core.logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));

@@ -47,6 +47,8 @@ pub(crate) struct Committer<D: Disk, C: Clock> {
     since_look: usize,
     /// The tables are full for the rest of this start: what adds is refused.
     exhausted: bool,
+    /// Somebody wants to know whether there is room again.
+    looking: bool,
 }
 
 /// How long commits wait for tables to be flushed, and how often they look.
@@ -65,8 +67,20 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         log: LogWriter<D>,
     ) -> Self {
         let (waiting, retiring) = (VecDeque::new(), Vec::new());
-        let (since_look, exhausted) = (0, false);
-        Self { shared, core, clock, finder, keeper, log, waiting, retiring, since_look, exhausted }
+        let (since_look, exhausted, looking) = (0, false, false);
+        Self {
+            shared,
+            core,
+            clock,
+            finder,
+            keeper,
+            log,
+            waiting,
+            retiring,
+            since_look,
+            exhausted,
+            looking,
+        }
     }
 
     /// Runs until the mailbox is closed and empty, then seals the log.
@@ -84,6 +98,7 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             }
             self.commit_batch().await;
             self.retire_segments().await;
+            self.look_for_room().await;
         }
         if self.shared.is_abandoned() {
             return;
@@ -154,8 +169,10 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             }
             match batch.decide(commit.shard, &commit.request) {
                 Ok(decided) => {
-                    if let Request::Retire(segment) = commit.request {
-                        self.retiring.push(segment);
+                    match commit.request {
+                        Request::Retire(segment) => self.retiring.push(segment),
+                        Request::LookForRoom => self.looking = true,
+                        _ => {}
                     }
                     outcomes.push((commit, decided));
                 }
@@ -180,7 +197,10 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         }
         match self.append(&batch.records, urgency).await {
             Ok(appended) => {
-                self.shared.set_write_state(WriteState::Open);
+                // What makes room is taken by a full disk too.
+                if urgency == Urgency::Normal {
+                    self.shared.set_write_state(WriteState::Open);
+                }
                 let position = self.log.position();
                 self.keeper.set_position(position);
                 if let Some(place) = appended.places.last() {
@@ -246,6 +266,12 @@ impl<D: Disk, C: Clock> Committer<D, C> {
                 ShardError::Io(Arc::new(std::io::Error::other(error.to_string())))
             };
             let _ = commit.answer.send(Err(error));
+        }
+    }
+
+    async fn look_for_room(&mut self) {
+        if std::mem::take(&mut self.looking) && self.log.has_next_segment().await {
+            self.shared.set_write_state(WriteState::Open);
         }
     }
 

@@ -159,8 +159,8 @@ impl<D: Disk> Segments<D> {
                 self.signal.changed_since(seen).await;
                 continue;
             }
-            let starves = self.reserve() == (0, true);
-            if !starves || !(self.volume.recycled.has(self.length) || self.has_space().await) {
+            let has_spare = self.reserve().0 > 0;
+            if has_spare || !(self.volume.recycled.has(self.length) || self.has_space().await) {
                 return;
             }
             if !self.state.borrow().busy {

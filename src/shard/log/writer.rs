@@ -52,10 +52,7 @@ struct Current<F> {
 
 impl<D: Disk> LogWriter<D> {
     /// Creates this core's log of this start. Its first frame, which is durable on return, names the
-    /// ends of older logs.
-    ///
-    /// # Errors
-    /// As the disk says.
+    /// ends of older logs. Fails as the disk does.
     pub async fn open(
         disk: D,
         volume: Arc<Volume>,
@@ -159,6 +156,12 @@ impl<D: Disk> LogWriter<D> {
         let bytes = u32::try_from(bytes.min(BATCH_BYTES_MAX)).unwrap_or(u32::MAX);
         let shape = Shape { records: 0, table_length: bytes, payload_length: bytes };
         self.check().is_ok() && !matches!(self.admit(shape, Urgency::Normal), Admission::Full)
+    }
+
+    /// Whether the next segment is ready, which is written now if the disk has room for it.
+    pub(crate) async fn has_next_segment(&self) -> bool {
+        self.segments.retry().await;
+        self.check().is_ok() && self.segments.reserve().0 > 0
     }
 
     /// Whether a write or sync has failed.

@@ -111,6 +111,11 @@ async fn fill_and_empty(driver: &SimDriver, clock: &SimulatedClock, least: usize
             wait(error).await;
         }
     }
+    // It is well before anybody writes.
+    while driver.health(&ctx()) == Health::ReadOnly {
+        wait(DriverError::Full).await;
+    }
+    // What moves so that a segment can go may take the room before us.
     while let Err(error) = put(driver, "again", 7000).await {
         wait(error).await;
     }
