@@ -7,6 +7,7 @@
 //!             of each shard -> barrier
 //! every core: count what is live -> barrier
 //! core 0:     unlink data that nothing refers to -> barrier
+//! every core: open its log -> barrier; only then may anybody write ahead
 //! ```
 //!
 //! If anything of the checkpoints or runs is missing or damaged, all of them are removed and all segments replayed.
