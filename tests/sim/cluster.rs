@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vaultaire::driver::local::{Local, LocalOptions, LocalVolume, OpenError, UpkeepOptions};
+use vaultaire::driver::local::{Local, LocalOptions, LocalVolume, UpkeepOptions};
 use vaultaire::io::budget::Budget;
 use vaultaire::io::sim::SimDisk;
-use vaultaire::runtime;
 use vaultaire::runtime::simulated::{Random, SimulatedClock, Simulation};
 use vaultaire::shard::log::writer::SyncMethod;
 use vaultaire::shard::sizes::Sizes;
@@ -94,26 +93,8 @@ impl Cluster {
         let (ours, clock, disk) = (Arc::clone(&volume), simulation.clock(), disk.clone());
         let theirs = disk.clone();
         let starting = simulation.run(STEPS_MAX, async move {
-            let starts: Vec<_> = (0..cores)
-                .map(|core| {
-                    let start =
-                        Driver::start_on(Arc::clone(&ours), core, theirs.clone(), clock.clone());
-                    runtime::spawn(start)
-                })
-                .collect();
-            let (mut cores, mut refused) = (Vec::new(), None);
-            for start in starts {
-                match start.await {
-                    Ok(core) => cores.push(core),
-                    // The one that knows why says more.
-                    Err(OpenError::OtherCore) if refused.is_some() => (),
-                    Err(error) => refused = Some(error),
-                }
-            }
-            match refused {
-                None => Ok(cores),
-                Some(error) => Err(error.to_string()),
-            }
+            let started = Driver::start_all(&ours, cores, &theirs, &clock).await;
+            started.map_err(|error| error.to_string())
         });
         let cores = starting.map_err(|_| StartError::Stuck)?.map_err(StartError::Refused)?;
         Ok(Self { cores, volume, disk, simulation })

@@ -353,6 +353,35 @@ impl<D: Disk, C: Clock> Local<D, C> {
         Ok(this)
     }
 
+    /// Starts it on so many cores, which are tasks of this thread: for simulations.
+    ///
+    /// # Errors
+    /// As [`start_on`](Local::start_on), of a core that knows why.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn start_all(
+        volume: &Arc<LocalVolume>,
+        cores: usize,
+        disk: &D,
+        clock: &C,
+    ) -> Result<Vec<Self>, OpenError> {
+        let start = |core| {
+            runtime::spawn(Self::start_on(Arc::clone(volume), core, disk.clone(), clock.clone()))
+        };
+        let starts: Vec<_> = (0..cores).map(start).collect();
+        let (mut drivers, mut refused) = (Vec::new(), None);
+        for start in starts {
+            match start.await {
+                Ok(driver) => drivers.push(driver),
+                Err(OpenError::OtherCore) if refused.is_some() => (),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(drivers),
+        }
+    }
+
     fn spawn_loops(&self, committer: Committer<D, C>, segments: Vec<SegmentRef>, damaged: bool) {
         let core = Rc::clone(&self.0);
         runtime::spawn(async move {

@@ -1,10 +1,10 @@
 //! A disk that is full, and one that fails, simulated.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::*;
 use crate::io::sim::{Faults, SimDisk};
-use crate::runtime;
 use crate::runtime::simulated::{SimulatedClock, Simulation};
 use crate::shard::log::writer::SyncMethod;
 
@@ -52,23 +52,8 @@ fn live_on<T: 'static>(
     let volume = LocalVolume::open_on(disk, Path::new("/data"), cores, budget, options)?;
     let (disk, clock) = (disk.clone(), simulation.clock());
     let run = simulation.run(STEPS_MAX, async move {
-        let start = |core| {
-            let (volume, disk, clock) = (Arc::clone(&volume), disk.clone(), clock.clone());
-            runtime::spawn(SimDriver::start_on(volume, core, disk, clock))
-        };
-        let starts: Vec<_> = (0..cores).map(start).collect();
-        let (mut drivers, mut refused) = (Vec::new(), None);
-        for start in starts {
-            match start.await {
-                Ok(driver) => drivers.push(driver),
-                Err(OpenError::OtherCore) if refused.is_some() => (),
-                Err(error) => refused = Some(error),
-            }
-        }
-        match refused {
-            Some(error) => Err(error),
-            None => Ok(life(drivers, clock).await),
-        }
+        let drivers = SimDriver::start_all(&volume, cores, &disk, &clock).await?;
+        Ok(life(drivers, clock).await)
     });
     run.unwrap()
 }
@@ -81,23 +66,28 @@ async fn put(driver: &SimDriver, to: &str, length: usize) -> Result<(), DriverEr
 }
 
 /// Fills a disk and deletes everything, for which there must be room before long; then something is put again.
-async fn fill_and_empty(driver: &SimDriver, clock: &SimulatedClock, least: usize) {
+/// One that was filled before may be full at first of what is dead.
+async fn fill_and_empty(
+    driver: &SimDriver,
+    clock: &SimulatedClock,
+    (least, was_filled): (usize, bool),
+) {
     let keys: Vec<String> = (0..100).map(|number| number.to_string()).collect();
-    let (mut filled, mut tries) = (0, 0);
+    let (mut filled, tries) = (0, Cell::new(0));
     // What makes room has used up its reserve, or nothing has been freed yet.
-    let mut wait = async |error: DriverError| {
+    let wait = async |error: DriverError| {
         assert!(matches!(error, DriverError::Full), "{error}");
-        tries += 1;
-        assert!(tries < 100, "there is no room: {:?}", driver.0.disk.files());
+        tries.set(tries.get() + 1);
+        assert!(tries.get() < 100, "there is no room: {:?}", driver.0.disk.files());
         Clock::sleep(clock, Duration::from_millis(400)).await;
     };
-    // An earlier life may have left it full of what is dead.
     while filled <= least {
         match put(driver, &keys[filled], 7000).await {
             Ok(()) => filled += 1,
             Err(error) => wait(error).await,
         }
     }
+    assert!(was_filled || tries.get() == 0, "an empty disk has room at once");
     let refused = loop {
         match put(driver, &keys[filled], 7000).await {
             Ok(()) => filled += 1,
@@ -128,7 +118,7 @@ fn what_is_deleted_makes_room_though_something_lives_in_the_oldest_log_segment()
         driver.create_container(&ctx(), &name("box")).await.unwrap();
     });
     disk.set_capacity(Some(512 << 10));
-    live(&disk, false, async |driver, clock| fill_and_empty(&driver, &clock, 10).await);
+    live(&disk, false, async |driver, clock| fill_and_empty(&driver, &clock, (10, false)).await);
 }
 
 #[test]
@@ -141,7 +131,7 @@ fn runs_that_hold_nothing_any_more_make_room_too() {
         disk.set_capacity(Some(768 << 10));
         for round in 0..5 {
             let one_round = async move |drivers: Vec<SimDriver>, clock| {
-                fill_and_empty(&drivers[0], &clock, 5).await;
+                fill_and_empty(&drivers[0], &clock, (5, round > 0)).await;
                 let counters = &drivers[0].0.shared.checkpoints.counters;
                 let flushes = counters.flushes.load(Ordering::Relaxed);
                 assert!(round > 0 || flushes > 0, "there were runs");

@@ -7,7 +7,6 @@ use super::*;
 use crate::context::Monotonic;
 use crate::io::sim::{Faults, SimDisk};
 use crate::io::{Clock, Disk};
-use crate::runtime;
 use crate::runtime::simulated::{Random, SimulatedClock, Simulation};
 use crate::shard::index::Walk;
 use crate::shard::index::checkpoint::Derived;
@@ -96,23 +95,8 @@ fn live_with<T: 'static>(
     let volume = LocalVolume::open_on(disk, Path::new("/data"), cores, budget, options)?;
     let (disk, clock) = (disk.clone(), Patient(simulation.clock(), never));
     let run = simulation.run(STEPS_MAX, async move {
-        let start = |core| {
-            let (volume, disk, clock) = (Arc::clone(&volume), disk.clone(), clock.clone());
-            runtime::spawn(SimDriver::start_on(volume, core, disk, clock))
-        };
-        let starts: Vec<_> = (0..cores).map(start).collect();
-        let mut drivers = Vec::new();
-        let mut refused = None;
-        for start in starts {
-            match start.await {
-                Ok(driver) => drivers.push(driver),
-                Err(error) => refused = Some(error),
-            }
-        }
-        match refused {
-            Some(error) => Err(error),
-            None => Ok(life(drivers).await),
-        }
+        let drivers = SimDriver::start_all(&volume, cores, &disk, &clock).await?;
+        Ok(life(drivers).await)
     });
     run.unwrap()
 }
