@@ -111,8 +111,9 @@ impl<D: Disk> Keeper<D> {
         Rc::new(keeper)
     }
 
+    /// The shards of this core that may hold something.
     fn shards(&self) -> impl Iterator<Item = u8> + '_ {
-        self.shared.shards_of(self.core)
+        self.shared.used_shards_of(self.core)
     }
 
     /// Bytes of the tables of this core's shards.
@@ -126,7 +127,7 @@ impl<D: Disk> Keeper<D> {
         if !self.is_filling() {
             return least;
         }
-        let shards = self.shards().count().max(1);
+        let shards = self.shared.shards_of(self.core).count().max(1);
         least.min(self.limit / shards / LEAST_SHARE)
     }
 
@@ -198,7 +199,8 @@ impl<D: Disk> Keeper<D> {
         }
         if self.is_due() {
             let freeze = async |shards: Vec<u8>| {
-                let first = shards.first().copied().or_else(|| self.shards().next());
+                let first = shards.first().copied();
+                let first = first.or_else(|| self.shared.shards_of(self.core).next());
                 let request = Request::Freeze(shards);
                 let asked = self.shared.commit(first.unwrap_or_default(), request, clock, |_| ());
                 match asked.await?.answer {
@@ -338,7 +340,8 @@ impl<D: Disk> Keeper<D> {
     async fn mark(&self, position: u32) -> Result<(), KeepError> {
         let (shared, layout) = (&self.shared, self.shared.volume.layout());
         let mut shards = ShardSet::default();
-        self.shards()
+        shared
+            .shards_of(self.core)
             .filter(|&shard| shared.checkpoints.book(shard).sequence > 0)
             .for_each(|shard| shards.insert(shard));
         let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);

@@ -260,7 +260,9 @@ impl Recovery {
     ) -> Result<(), RecoverError> {
         self.meet().await?;
         for shard in shared.shards_of(core) {
-            shared.index.shard(shard).reset();
+            if let Some(map) = shared.index.if_used(shard) {
+                map.reset();
+            }
             shared.checkpoints.reset(shard);
         }
         if core == 0 {

@@ -71,7 +71,7 @@ impl Shared {
         Self {
             volume,
             sizes,
-            index: Index::new(cores, |shard| usize::from(shard) % cores),
+            index: Index::new(cores),
             segments: Arc::default(),
             epochs: Arc::new(Epochs::new(cores)),
             integrity: Integrity::default(),
@@ -95,12 +95,17 @@ impl Shared {
 
     /// The core that decides the commits of a shard.
     pub(crate) fn owner(&self, shard: u8) -> usize {
-        usize::from(shard) % self.cores()
+        self.index.owner(shard)
     }
 
     /// The shards whose commits a core decides.
     pub(crate) fn shards_of(&self, core: usize) -> impl Iterator<Item = u8> {
         (0..=u8::MAX).filter(move |&shard| self.owner(shard) == core)
+    }
+
+    /// Those of them that were ever asked for; the others are empty.
+    pub(crate) fn used_shards_of(&self, core: usize) -> impl Iterator<Item = u8> {
+        self.shards_of(core).filter(|&shard| self.index.if_used(shard).is_some())
     }
 
     /// Whether writes are taken.

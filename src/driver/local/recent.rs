@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_once_something_was_published() {
-        let index = Index::new(1, |_| 0);
+        let index = Index::new(1);
         let container = ContainerName::new("some-name").unwrap();
         let of = |key| Target { container: &container, key: ArtifactKey::new(key).unwrap() };
         let tenant = TenantId::DEFAULT;
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn it_pays_for_what_it_keeps() {
-        let (index, container) = (Index::new(1, |_| 0), ContainerName::new("some-name").unwrap());
+        let (index, container) = (Index::new(1), ContainerName::new("some-name").unwrap());
         let budget = Budget::new(700);
         let recent = Recent::new(budget.clone());
         for number in 0..100 {

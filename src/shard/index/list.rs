@@ -240,7 +240,7 @@ pub(crate) fn containers(index: &Index, tenant: TenantId, query: &ContainerQuery
         from.push(key::NAME_END + 1);
     }
     // In most shards of a small folder nothing was ever published.
-    for shard in index.shards().filter(|shard| shard.published() > 0) {
+    for shard in index.used().filter(|shard| shard.published() > 0) {
         let mut cursor = shard.scan(prefix.clone(), &from);
         let mut of_shard = 0;
         while of_shard <= query.limit

@@ -26,8 +26,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use scan::{Cursor, Visible};
 use table::Met;
@@ -289,22 +289,25 @@ pub(crate) struct Container {
     pub(crate) created_ms: i64,
 }
 
-/// The maps of all virtual shards.
+/// The maps of all virtual shards. Most shards of a small folder are never used; a map is made when it is asked for.
 #[derive(Debug)]
 pub(crate) struct Index {
-    shards: Box<[ShardMap]>,
+    shards: Box<[OnceLock<Box<ShardMap>>]>,
     table_bytes: Box<[Arc<AtomicUsize>]>,
 }
 
 impl Index {
-    /// For so many owners; `owner` says whose a shard is.
-    pub(crate) fn new(owners: usize, owner: impl Fn(u8) -> usize) -> Self {
-        let table_bytes: Box<[_]> = (0..owners).map(|_| Arc::default()).collect();
-        let map = |shard| ShardMap {
-            owners_bytes: Arc::clone(&table_bytes[owner(shard)]),
-            ..ShardMap::default()
-        };
-        Self { shards: (0..=u8::MAX).map(map).collect(), table_bytes }
+    /// For so many owners, which is at least one.
+    pub(crate) fn new(owners: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| OnceLock::new()).collect(),
+            table_bytes: (0..owners).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// Whose a shard is.
+    pub(crate) fn owner(&self, shard: u8) -> usize {
+        usize::from(shard) % self.table_bytes.len()
     }
 
     /// Bytes of memory of the tables of artifacts of an owner's shards, once [`Index::count_tables`] was called.
@@ -314,7 +317,7 @@ impl Index {
 
     /// Counts the bytes of the tables of an owner, whose shards these are. After recovery, which does not.
     pub(crate) fn count_tables(&self, owner: usize, shards: impl Iterator<Item = u8>) {
-        let bytes = shards.map(|shard| self.shard(shard).table_bytes()).sum();
+        let bytes = shards.filter_map(|shard| self.if_used(shard)).map(ShardMap::table_bytes).sum();
         self.table_bytes[owner].store(bytes, Ordering::Relaxed);
     }
 
@@ -324,16 +327,25 @@ impl Index {
         owner: usize,
         shards: impl Iterator<Item = u8>,
     ) -> bool {
-        self.table_bytes(owner) == shards.map(|shard| self.shard(shard).table_bytes()).sum()
+        self.table_bytes(owner)
+            == shards.filter_map(|shard| self.if_used(shard)).map(ShardMap::table_bytes).sum()
     }
 
     /// One shard's map.
     pub(crate) fn shard(&self, shard: u8) -> &ShardMap {
-        &self.shards[usize::from(shard)]
+        self.shards[usize::from(shard)].get_or_init(|| {
+            let owners_bytes = Arc::clone(&self.table_bytes[self.owner(shard)]);
+            Box::new(ShardMap { owners_bytes, ..ShardMap::default() })
+        })
     }
 
-    /// All of them, in order.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = &ShardMap> {
-        self.shards.iter()
+    /// One shard's map; `None` if it was never asked for, and then it is empty.
+    pub(crate) fn if_used(&self, shard: u8) -> Option<&ShardMap> {
+        self.shards[usize::from(shard)].get().map(Box::as_ref)
+    }
+
+    /// All that were asked for, in order.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &ShardMap> {
+        self.shards.iter().filter_map(OnceLock::get).map(Box::as_ref)
     }
 }

@@ -91,7 +91,7 @@ fn pruning_frees_each_replaced_version_once_and_drops_tombstones() {
 
 #[test]
 fn bytes_of_tables_are_counted_for_their_owner() {
-    let index = Index::new(2, |shard| usize::from(shard % 2));
+    let index = Index::new(2);
     let shards_of = |owner| (0..=u8::MAX).filter(move |shard| shard % 2 == owner);
     let counted = || {
         assert!(

@@ -113,6 +113,9 @@ impl Gathered {
 
     fn bring(&mut self, shared: &Shared, is_wanted: impl Fn(&[u8]) -> bool) {
         for (shard, run) in (0..=u8::MAX).zip(&mut self.runs) {
+            if run.is_empty() {
+                continue;
+            }
             let map = shared.index.shard(shard);
             for (version, entry) in std::mem::take(run) {
                 if !is_wanted(&version) {

@@ -22,10 +22,9 @@ pub(crate) async fn recount<D: Disk>(
     let mut records: BTreeMap<u64, u64> = BTreeMap::new();
     let mut held = Accounts::default();
     for shard in 0..=u8::MAX {
-        let map = shared.index.shard(shard);
-        if map.is_empty() {
+        let Some(map) = shared.index.if_used(shard).filter(|map| !map.is_empty()) else {
             continue;
-        }
+        };
         for found in map.resident().entries() {
             let (stem, sequence) = key::split(found.key());
             let entry = found.value();

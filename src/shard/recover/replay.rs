@@ -11,8 +11,8 @@ use super::unite::Uniter;
 use super::{RecoverError, Recovery};
 use crate::io::Disk;
 use crate::shard::finder::Finder;
-use crate::shard::index::SHARDS;
 use crate::shard::index::run::directory;
+use crate::shard::index::{SHARDS, ShardMap};
 use crate::shard::keeper::KeepError;
 use crate::shard::log::ReplayedRecord;
 use crate::shard::log::replay::{ReplayError, SegmentRef, replay_segment};
@@ -122,9 +122,12 @@ impl Recovery {
         for shard in shared.shards_of(core) {
             let replayed = self.found().sequences.get(usize::from(shard)).copied();
             let known = shared.checkpoints.book(shard).sequence;
-            let map = shared.index.shard(shard);
-            map.publish(replayed.unwrap_or_default().max(known));
-            if map.is_empty() && !uniter.concerns(shard) {
+            let newest = replayed.unwrap_or_default().max(known);
+            if newest > 0 {
+                shared.index.shard(shard).publish(newest);
+            }
+            let is_empty = shared.index.if_used(shard).is_none_or(ShardMap::is_empty);
+            if is_empty && !uniter.concerns(shard) {
                 continue;
             }
             let mut living = keep::keep_resident(shared, shard, &mut kept);
@@ -146,7 +149,7 @@ impl Recovery {
             tracing::error!(entries = kept.malformed, "values of the index are malformed");
             self.damaged.store(true, Ordering::Release);
         }
-        for shard in shared.shards_of(core) {
+        for shard in shared.used_shards_of(core) {
             kept.accounts.add_all(&shared.checkpoints.book(shard).accounts);
             match index::shadow(shared, finder, shard).await {
                 Ok(shadowed) => kept.accounts.subtract_all(&shadowed),

@@ -121,7 +121,7 @@ async fn look(drivers: Vec<SimDriver>) -> Outcome {
             walk.step().unwrap();
         }
     }
-    let sequences = index.shards().map(|map| map.published()).collect();
+    let sequences = (0..=u8::MAX).map(|shard| index.shard(shard).published()).collect();
     let folder = directory(core.shared.volume.layout());
     for entry in core.disk.list_directory(&folder).await.unwrap() {
         match Derived::of_name(&entry.name) {
