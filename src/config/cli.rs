@@ -29,6 +29,8 @@ pub struct FolderCheck {
     pub folder: PathBuf,
     /// Leave notes of what is damaged.
     pub repair: bool,
+    /// Accept what the log has lost.
+    pub accept_loss: bool,
 }
 
 /// Why nothing is started.
@@ -96,6 +98,10 @@ struct CliCheck {
     /// removed
     #[arg(long)]
     repair: bool,
+    /// Accept that what is damaged of the log is lost: the next start of the server removes what only lost records
+    /// named, and gives space back again, which it does not do before. Names may hold what they held earlier
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 #[derive(Subcommand)]
@@ -184,8 +190,8 @@ fn parse_from(
         Some(CliCommand::Serve(flags)) => (*flags, Command::Serve),
         Some(CliCommand::Config(CliConfig::Check(flags))) => (*flags, Command::Checked),
         Some(CliCommand::Config(CliConfig::Sample)) => return Ok(Command::Sample),
-        Some(CliCommand::Check(CliCheck { folder, repair })) => {
-            return Ok(Command::CheckFolder(FolderCheck { folder, repair }));
+        Some(CliCommand::Check(CliCheck { folder, repair, accept_loss })) => {
+            return Ok(Command::CheckFolder(FolderCheck { folder, repair, accept_loss }));
         }
     };
     Ok(command(load(flags, environment, affinity)?))

@@ -6,7 +6,7 @@ use crate::config::cli::FolderCheck;
 use crate::io::clock::SystemClock;
 use crate::io::uring::UringDisk;
 use crate::runtime::core::{Backend, BlockingPool, block_on, probe};
-use crate::shard::check::{self, Finding};
+use crate::shard::check::{self, Changes, Finding};
 
 use super::ServerError;
 
@@ -19,11 +19,15 @@ pub fn check_folder(asked: &FolderCheck) -> Result<u64, ServerError> {
     // No hurry: epoll will do where io_uring is missing.
     let backend = if probe(Backend::Uring).is_ok() { Backend::Uring } else { Backend::Legacy };
     let mut say = |finding: Finding| print(&finding.to_string());
+    let changes = Changes { note: asked.repair, accept_loss: asked.accept_loss };
     let pool = BlockingPool::new(1);
     let summary = block_on(backend, &pool, async {
-        check::check(&UringDisk, &SystemClock, &folder, asked.repair, &mut say).await
+        check::check(&UringDisk, &SystemClock, &folder, changes, &mut say).await
     })??;
     print(&format!("checked {}: {summary}", asked.folder.display()));
+    if changes.accept_loss {
+        print("the next start takes what the log has lost for lost");
+    }
     Ok(summary.damaged)
 }
 

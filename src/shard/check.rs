@@ -1,5 +1,5 @@
 //! Looks at every byte of a data folder at rest: superblock, log, extents, own files, and whether all of them are
-//! referred to. Changes nothing, unless it is told to note what is damaged.
+//! referred to. Changes nothing, unless it is told to note what is damaged, or that what is lost is accepted.
 //!
 //! It stands on the logs alone, for they are the truth; what is derived from them is looked at too, and told apart; of each key it keeps some 50 bytes in memory.
 
@@ -14,9 +14,12 @@ use std::path::Path;
 
 use self::survey::{Owner, Survey};
 use super::integrity::{Integrity, Progress};
+#[cfg(any(test, feature = "testing"))]
+use super::log::Layout;
 use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments};
 use super::log::salt_of;
 use super::log::verify::{Flaw, FlawKind, verify_segment};
+use super::losses::Loss;
 use super::volume::{Inspected, VolumeError};
 use crate::io::{Clock, Disk};
 
@@ -119,10 +122,21 @@ impl fmt::Display for Summary {
     }
 }
 
+/// What a check may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Note which artifacts are damaged, so that reads of them fail at once.
+    pub note: bool,
+    /// Have the next start accept what logs have lost: it keeps house as if that had never been written, and so
+    /// removes data that only lost records name.
+    pub accept_loss: bool,
+}
+
 /// A check under way.
 struct Check<'a, D: Disk> {
     disk: &'a D,
     folder: &'a Inspected,
+    notes: Integrity,
     say: &'a mut dyn FnMut(Finding),
     summary: Summary,
 }
@@ -139,20 +153,22 @@ pub fn open(root: &Path) -> Result<AtRest, CheckError> {
 #[derive(Debug)]
 pub struct AtRest(Inspected);
 
-/// Checks a data folder and tells each finding to `say`. With `note` it leaves notes of damaged artifacts, so that
-/// reads of them fail at once; nothing else is ever changed.
+/// Checks a data folder and tells each finding to `say`. Nothing but the wanted changes is made, and these are durable on
+/// return.
 ///
 /// # Errors
-/// [`CheckError`] if it could not be looked at as a whole.
+/// [`CheckError`] if it could not be looked at as a whole; then nothing was changed.
 pub async fn check<D: Disk>(
     disk: &D,
     clock: &impl Clock,
     folder: &AtRest,
-    note: bool,
+    changes: Changes,
     say: &mut dyn FnMut(Finding),
 ) -> Result<Summary, CheckError> {
     let folder = &folder.0;
-    let mut check = Check { disk, folder, say, summary: Summary::default() };
+    let notes = Integrity::default();
+    let progress = notes.load(disk, &folder.layout).await?;
+    let mut check = Check { disk, folder, notes, say, summary: Summary::default() };
     for (file, number) in &folder.bad_copies {
         check.find(Severity::Damaged, file, format!("copy {number} of the superblock"));
     }
@@ -160,7 +176,7 @@ pub async fn check<D: Disk>(
     let Listing { segments, lost } = find_segments(disk, &folder.layout, Some(salt)).await?;
     for segment in lost {
         let what = "no whole header and no whole frame: nothing of it can be read";
-        check.find(Severity::Damaged, &log_file(segment), what.into());
+        check.find_lost(Loss::Segment(segment), what.into());
     }
     let mut survey = Survey::new();
     for segment in &segments {
@@ -172,20 +188,34 @@ pub async fn check<D: Disk>(
     let bad = check.bytes(&claims).await?;
     check.data_folder(&claims).await?;
     let names = check.names(&segments, &survey, &bad).await?;
-    let notes = Integrity::default();
-    let progress = notes.load(disk, &folder.layout).await?;
     for one in &bad {
         let name = names.get(&one.claim.owner).map_or("something", String::as_str);
         check.find(Severity::Damaged, &one.file, format!("{}: {name}", one.what));
-        if note && notes.note(one.claim.location, &one.blocks, clock.wall_ms()) {
+        if changes.note && check.notes.note(one.claim.location, &one.blocks, clock.wall_ms()) {
             check.summary.noted += 1;
         }
     }
-    if check.summary.noted > 0 {
+    let Check { notes, summary, .. } = check;
+    if changes.accept_loss {
+        notes.losses().accept_next();
+    }
+    if changes.accept_loss || summary.noted > 0 {
         let progress = Progress { began_ms: 0, next: 0, ..progress };
         notes.save(disk, &folder.layout, progress).await?;
     }
-    Ok(check.summary)
+    Ok(summary)
+}
+
+/// Has the next start accept what logs have lost, as a check does that is told to: for simulations.
+///
+/// # Errors
+/// As the disk says; then nothing is accepted.
+#[cfg(any(test, feature = "testing"))]
+pub async fn accept_loss<D: Disk>(disk: &D, root: &Path) -> io::Result<()> {
+    let (notes, layout) = (Integrity::default(), Layout { root: root.to_path_buf() });
+    let progress = notes.load(disk, &layout).await?;
+    notes.losses().accept_next();
+    notes.save(disk, &layout, progress).await
 }
 
 impl<D: Disk> Check<'_, D> {
@@ -197,6 +227,17 @@ impl<D: Disk> Check<'_, D> {
             Severity::Note => {}
         }
         (self.say)(Finding { severity, file: file.to_owned(), what });
+    }
+
+    /// Finds something lost in a log segment, which is no damage any more once it was accepted.
+    fn find_lost(&mut self, loss: Loss, what: String) {
+        let (_, segment, _) = loss.encode();
+        let file = log_file(segment);
+        if self.notes.losses().were_accepted(loss) {
+            self.find(Severity::Note, &file, format!("{what} (accepted as lost)"));
+        } else {
+            self.find(Severity::Damaged, &file, what);
+        }
     }
 
     async fn log_segment(
@@ -223,7 +264,8 @@ impl<D: Disk> Check<'_, D> {
         for (offset, what) in wrong {
             self.find(Severity::Damaged, &file, format!("offset {offset}: {what}"));
         }
-        for Flaw { offset, kind } in found.flaws {
+        for flaw in found.flaws {
+            let Flaw { offset, kind } = flaw;
             let what = match kind {
                 FlawKind::Frames { batch } => format!("committed frames, the first batch {batch}"),
                 FlawKind::Header => "the header; its frames are read all the same".into(),
@@ -231,7 +273,11 @@ impl<D: Disk> Check<'_, D> {
                 FlawKind::Keys => "the keys beside it; its frames are read instead".into(),
                 FlawKind::Padding => "padding that is not zero; nobody reads it".into(),
             };
-            self.find(Severity::Damaged, &file, format!("offset {offset}: {what}"));
+            let what = format!("offset {offset}: {what}");
+            match flaw.loss_of(segment.segment) {
+                Some(loss) => self.find_lost(loss, what),
+                None => self.find(Severity::Damaged, &file, what),
+            }
         }
         if !found.sealed && segment.end.is_none() {
             let what = format!("not sealed; it ends at offset {}, as after a crash", found.end);

@@ -35,6 +35,8 @@ pub(crate) struct Checkpoints {
     /// No more are made in this start.
     given_up: AtomicBool,
     damaged: AtomicBool,
+    /// This start has found damage in the logs of earlier ones, and later ones are to find it too.
+    log_damaged: AtomicBool,
     /// By core: the position before which its log of this start is covered, once it has a mark.
     positions: Box<[AtomicU32]>,
     /// Log segments of earlier starts that were covered when we started.
@@ -92,6 +94,7 @@ impl Checkpoints {
             off: !sorted_runs,
             given_up: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            log_damaged: AtomicBool::new(false),
             positions: (0..cores).map(|_| AtomicU32::new(NONE)).collect(),
             covered: Mutex::default(),
             wanted: (0..cores).map(|_| AtomicBool::new(false)).collect(),
@@ -188,6 +191,15 @@ impl Checkpoints {
             );
         }
         self.given_up.store(true, Ordering::SeqCst);
+    }
+
+    /// The logs of earlier starts are damaged: they are to be replayed until that is accepted.
+    pub(crate) fn set_log_damaged(&self) {
+        self.log_damaged.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_log_damaged(&self) -> bool {
+        self.log_damaged.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_damaged(&self) -> bool {

@@ -3,30 +3,35 @@
 //! ```text
 //! file      header (64) │ entry │ entry │ … │ zeros up to a multiple of 4096
 //! header    magic 8 │ version 4 │ entries 4 │ pass began, ms 8 │ next log segment 8 │ passes 8 │
-//!           CRC32C of the entries 4 │ zeros 16 │ CRC32C of the 60 bytes before 4
+//!           CRC32C of the entries 4 │ flags 4 (1: the next start accepts what logs have lost) │ zeros 12 │
+//!           CRC32C of the 60 bytes before 4
 //! entry     kind 1 (1 inline, 2 extent, 3 own file) │ zeros 7 │ id 8 │ first block 8 │ blocks 8 │ found, ms 8
+//!           kind 1 (4 to 8, a loss that was accepted) │ zeros 7 │ log segment 8 │ offset 8 │ zeros 16
 //! ```
 //!
 //! All integers are little-endian. The file is replaced whole. It is derived: what it says is found again by the
-//! next pass of the scrub, so a damaged one is only reported. A note never frees or changes what it is about; it lets
-//! a read fail before its first byte instead of in the middle. It ends when a whole pass has not met the damage, since
-//! what it was about is gone by then.
+//! next pass of the scrub, so a damaged one is only reported; what was accepted as lost must then be accepted again. A
+//! note never frees or changes what it is about; it lets a read fail before its first byte instead of in the middle. It
+//! ends when a whole pass has not met the damage, since what it was about is gone by then.
 
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
 use super::extent::BLOCK;
 use super::index::value::Location;
 use super::log::Layout;
+use super::losses::{Accepted, Loss, Losses};
 use crate::io::buffer::{ALIGNMENT, AlignedBuffer};
 use crate::io::{Disk, DiskFile, OpenOptions};
 use crate::model::ByteRange;
+use crate::runtime;
 
 const MAGIC: [u8; 8] = *b"VLTINTEG";
 const VERSION: u32 = 1;
@@ -90,6 +95,9 @@ pub(crate) struct Integrity {
     bytes_scrubbed: AtomicU64,
     passes: AtomicU64,
     flaws: AtomicU64,
+    losses: Losses,
+    /// Somebody is writing the file.
+    saving: AtomicBool,
 }
 
 impl Default for Integrity {
@@ -101,6 +109,8 @@ impl Default for Integrity {
             bytes_scrubbed: AtomicU64::new(0),
             passes: AtomicU64::new(0),
             flaws: AtomicU64::new(0),
+            losses: Losses::default(),
+            saving: AtomicBool::new(false),
         }
     }
 }
@@ -166,6 +176,11 @@ impl Integrity {
         notes.len() < before
     }
 
+    /// What is accepted as lost.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
     /// Counts bytes that were read and verified.
     pub(crate) fn scrubbed(&self, bytes: u64) {
         self.bytes_scrubbed.fetch_add(bytes, Ordering::Relaxed);
@@ -203,21 +218,34 @@ impl Integrity {
             file => file?,
         };
         let length = usize::try_from(file.length().await?).map_err(io::Error::other)?;
-        let length_max = HEADER + ENTRY * 2 * ENTRIES_MAX;
+        let length_max = HEADER + ENTRY * 3 * ENTRIES_MAX;
         let mut buffer = AlignedBuffer::with_capacity(length.min(length_max));
         buffer.set_length(length.min(length_max));
         let (read, buffer) = file.read_at(buffer, 0).await;
-        let Some((progress, notes)) = decode(&buffer[..read?]) else {
+        let Some((progress, notes, accepted)) = decode(&buffer[..read?]) else {
             tracing::error!("the notes of what is damaged cannot be read; the scrub begins anew");
             return Ok(Progress::default());
         };
         self.count.store(notes.len(), Ordering::Release);
         self.passes.store(progress.passes, Ordering::Relaxed);
         *self.lock() = notes;
+        self.losses.set(accepted);
         Ok(progress)
     }
 
-    /// Writes the notes; durable on return.
+    /// Has all that was accepted as lost be news again; durable on return.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub(crate) async fn forget_losses<D: Disk>(&self, disk: &D, layout: &Layout) -> io::Result<()> {
+        if !self.losses.forget() {
+            return Ok(());
+        }
+        let progress = Self::default().load(disk, layout).await?;
+        self.save(disk, layout, progress).await
+    }
+
+    /// Writes the notes; durable on return. Waits for others that do.
     ///
     /// # Errors
     /// As the disk says; then the old ones stand.
@@ -227,7 +255,21 @@ impl Integrity {
         layout: &Layout,
         progress: Progress,
     ) -> io::Result<()> {
-        let bytes = encode(progress, &self.lock());
+        while self.saving.swap(true, Ordering::AcqRel) {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+        let saved = self.write(disk, layout, progress).await;
+        self.saving.store(false, Ordering::Release);
+        saved
+    }
+
+    async fn write<D: Disk>(
+        &self,
+        disk: &D,
+        layout: &Layout,
+        progress: Progress,
+    ) -> io::Result<()> {
+        let bytes = encode(progress, &self.lock(), &self.losses.get());
         let mut buffer = AlignedBuffer::with_capacity(bytes.len());
         buffer.extend_from_slice(&bytes);
         buffer.pad();
@@ -247,7 +289,7 @@ pub(crate) fn path(layout: &Layout) -> PathBuf {
     layout.root.join("integrity")
 }
 
-fn encode(progress: Progress, notes: &HashMap<Subject, Note>) -> Vec<u8> {
+fn encode(progress: Progress, notes: &HashMap<Subject, Note>, accepted: &Accepted) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut count = 0_u32;
     let mut sorted: Vec<_> = notes.iter().collect();
@@ -265,6 +307,14 @@ fn encode(progress: Progress, notes: &HashMap<Subject, Note>) -> Vec<u8> {
             entries.extend_from_slice(&note.found_ms.to_le_bytes());
         }
     }
+    for loss in &accepted.losses {
+        let (kind, segment, offset) = loss.encode();
+        count += 1;
+        entries.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [segment, u64::from(offset), 0, 0] {
+            entries.extend_from_slice(&number.to_le_bytes());
+        }
+    }
     let mut out = Vec::with_capacity((HEADER + entries.len()).next_multiple_of(ALIGNMENT));
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
@@ -273,13 +323,14 @@ fn encode(progress: Progress, notes: &HashMap<Subject, Note>) -> Vec<u8> {
     out.extend_from_slice(&progress.next.to_le_bytes());
     out.extend_from_slice(&progress.passes.to_le_bytes());
     out.extend_from_slice(&crc_fast::crc32_iscsi(&entries).to_le_bytes());
+    out.extend_from_slice(&u32::from(accepted.next).to_le_bytes());
     out.resize(HEADER - 4, 0);
     out.extend_from_slice(&crc_fast::crc32_iscsi(&out).to_le_bytes());
     out.extend_from_slice(&entries);
     out
 }
 
-fn decode(bytes: &[u8]) -> Option<(Progress, HashMap<Subject, Note>)> {
+fn decode(bytes: &[u8]) -> Option<(Progress, HashMap<Subject, Note>, Accepted)> {
     let (header, rest) = bytes.split_at_checked(HEADER)?;
     let u32_at = |at: usize| Some(u32::from_le_bytes(*header.get(at..)?.first_chunk()?));
     let u64_of =
@@ -297,8 +348,14 @@ fn decode(bytes: &[u8]) -> Option<(Progress, HashMap<Subject, Note>)> {
         passes: u64_of(header, 32)?,
     };
     let mut notes: HashMap<Subject, Note> = HashMap::new();
+    let mut accepted = Accepted { next: u32_at(44)? & 1 == 1, ..Accepted::default() };
     for entry in entries.chunks_exact(ENTRY) {
         let subject = Subject { kind: entry[0], id: u64_of(entry, 8)? };
+        let offset = u32::try_from(u64_of(entry, 16)?).unwrap_or(u32::MAX);
+        if let Some(loss) = Loss::decode(subject.kind, subject.id, offset) {
+            accepted.losses.insert(loss);
+            continue;
+        }
         let (first, count) = (u64_of(entry, 16)?, u64_of(entry, 24)?);
         let found_ms = u64_of(entry, 32)?.cast_signed();
         // Not met yet in the pass that goes on, unless it is the one that found it.
@@ -306,7 +363,7 @@ fn decode(bytes: &[u8]) -> Option<(Progress, HashMap<Subject, Note>)> {
         let note = notes.entry(subject).or_insert(Note { blocks: Vec::new(), found_ms, met });
         note.blocks.push(first..first.checked_add(count)?);
     }
-    Some((progress, notes))
+    Some((progress, notes, accepted))
 }
 
 #[cfg(test)]
@@ -331,10 +388,20 @@ mod tests {
             assert!(notes.note(OWN, &[2..3, 7..9], 6));
             assert!(!notes.note(OWN, &[2..3, 7..9], 8), "no news");
             notes.save(&disk, &layout, progress).await.unwrap();
+            notes.losses().accept_next();
+            let losses = [
+                Loss::Frames { segment: 1, offset: 2 },
+                Loss::Segment(3),
+                Loss::Missing(4),
+                Loss::Parts { segment: 5, offset: u32::MAX },
+                Loss::Records(u64::MAX),
+            ];
+            assert!(losses.iter().all(|loss| notes.losses().accepts(*loss)));
             notes.save(&disk, &layout, progress).await.unwrap();
             disk.power_cut(|_| 0);
             let again = Integrity::default();
             assert_eq!(again.load(&disk, &layout).await.unwrap(), progress);
+            assert_eq!(again.losses().get(), notes.losses().get());
             for damaged in [range(2 * block, 1), range(0, 3 * block), range(9 * block - 1, 100)] {
                 assert!(again.is_damaged(OWN, damaged), "{damaged:?}");
             }

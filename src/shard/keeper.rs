@@ -348,12 +348,14 @@ impl<D: Disk> Keeper<D> {
         let log = LogId { start: shared.volume.start(), core: number(self.core) };
         let cores = number(shared.cores());
         let written = shared.segments.log_records();
-        let mark = Mark { log, cores, position, covers_earlier: true, shards, written };
+        // Else the next start would not see the damage that this one has found.
+        let covers_earlier = !shared.checkpoints.is_log_damaged();
+        let mark = Mark { log, cores, position, covers_earlier, shards, written };
         let written = mark.write(&self.disk, layout).await;
         self.note_written(Derived::Mark(log), written).await?;
         self.disk.sync_directory(&directory(layout)).await?;
         shared.checkpoints.marked(self.core, position);
-        if shared.checkpoints.all_marked() {
+        if covers_earlier && shared.checkpoints.all_marked() {
             self.remove_old_marks().await?;
         }
         Ok(())
@@ -424,7 +426,8 @@ pub(crate) async fn remove_run<D: Disk>(disk: &D, shared: &Shared, run: u64) {
     let _ = disk.remove_if_there(&run_path(shared.volume.layout(), run)).await;
 }
 
-/// Removes all marks, durably, then all checkpoints, so that the next start replays the logs.
+/// Removes all marks, durably, then all checkpoints, so that the next start replays the logs. What these have lost is
+/// not accepted any more: the runs may have had it.
 ///
 /// # Errors
 /// As the disk says.
@@ -433,6 +436,9 @@ pub(crate) async fn forget<D: Disk>(disk: &D, shared: &Shared) -> io::Result<()>
     let folder = directory(layout);
     let entries = disk.list_directory(&folder).await?;
     let names = || entries.iter().filter_map(|entry| Derived::of_name(&entry.name));
+    if names().any(|name| matches!(name, Derived::Mark(_) | Derived::Checkpoint(_))) {
+        shared.integrity.forget_losses(disk, layout).await?;
+    }
     for mark in names().filter(|name| matches!(name, Derived::Mark(_))) {
         disk.remove_if_there(&mark.path(layout)).await?;
     }

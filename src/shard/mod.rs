@@ -18,6 +18,7 @@ pub(crate) mod index;
 pub(crate) mod integrity;
 pub(crate) mod keeper;
 pub mod log;
+pub(crate) mod losses;
 pub(crate) mod mailbox;
 pub(crate) mod pins;
 pub mod planted;

@@ -40,9 +40,11 @@ use self::keep::Kept;
 use self::spill::Spilled;
 use super::finder::Finder;
 use super::index::value::PartList;
+use super::integrity::Progress;
 use super::keeper::{self, KeepError};
 use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments};
-use super::log::{LogEnd, LogPoint, salt_of};
+use super::log::{LogEnd, LogPoint, Place, salt_of};
+use super::losses::Loss;
 use super::shared::Shared;
 use crate::io::{Disk, OpenOptions};
 
@@ -110,8 +112,10 @@ pub(crate) struct Recovered {
     pub(crate) segments: Vec<SegmentRef>,
     /// How many of them were replayed.
     pub(crate) replayed: usize,
-    /// Whether segments may be recycled.
+    /// Whether nothing may be recycled.
     pub(crate) damaged: bool,
+    /// How far the scrub has come. For core 0.
+    pub(crate) progress: Progress,
 }
 
 impl Recovery {
@@ -165,15 +169,21 @@ impl Recovery {
         disk: &D,
         finder: &Finder<D>,
     ) -> Result<Recovered, RecoverError> {
-        let salt = salt_of(shared.volume.uuid());
+        let layout = shared.volume.layout();
+        let progress = match core {
+            0 => shared.integrity.load(disk, layout).await?,
+            _ => Progress::default(),
+        };
         let Listing { mut segments, lost } =
-            find_segments(disk, shared.volume.layout(), Some(salt)).await?;
+            find_segments(disk, layout, Some(salt_of(shared.volume.uuid()))).await?;
         if core == 0 {
-            report_headers(&segments, &lost);
+            report_headers(&segments);
+            for segment in lost {
+                tracing::error!(segment, "a log segment is damaged altogether and set aside");
+                self.lose(shared, Loss::Segment(segment));
+            }
         }
-        if !lost.is_empty() {
-            self.damaged.store(true, Ordering::Release);
-        }
+        // What was accepted is known to all from here on.
         let derived = self.derived(shared, core, disk).await?;
         let durable = self.durable().clone();
         for segment in &mut segments {
@@ -194,6 +204,8 @@ impl Recovery {
         self.meet().await?;
 
         if core == 0 {
+            // Before anything goes because of it.
+            self.accept(shared, disk, progress).await?;
             let (own_files, written) = {
                 let mut found = self.found();
                 (std::mem::take(&mut found.own_files), std::mem::take(&mut found.written))
@@ -219,7 +231,32 @@ impl Recovery {
                 }
             }
         }
-        Ok(Recovered { ends, segments, replayed, damaged: self.is_damaged() })
+        Ok(Recovered { ends, segments, replayed, damaged: self.is_damaged(), progress })
+    }
+
+    /// Something committed cannot be read: whether that was accepted.
+    fn lose(&self, shared: &Shared, loss: Loss) -> bool {
+        let accepted = shared.integrity.losses().accepts(loss);
+        if !accepted {
+            self.damaged.store(true, Ordering::Release);
+        }
+        accepted
+    }
+
+    /// Notes durably what this start accepts as lost, if it does.
+    async fn accept<D: Disk>(
+        &self,
+        shared: &Shared,
+        disk: &D,
+        progress: Progress,
+    ) -> Result<(), RecoverError> {
+        let losses = shared.integrity.losses();
+        if losses.is_accepting() {
+            let places = losses.accept_no_more();
+            shared.integrity.save(disk, shared.volume.layout(), progress).await?;
+            tracing::warn!(places, "what the logs have lost is taken for lost, as was asked for");
+        }
+        Ok(())
     }
 
     /// What checkpoints and runs know; nothing if any of it is damaged.
@@ -311,16 +348,16 @@ impl Recovery {
     ) -> Result<(), RecoverError> {
         let Kept { records, accounts, .. } = kept;
         let there: HashSet<u64> = segments.iter().map(|segment| segment.segment).collect();
-        let mut dangling = 0;
         for (segment, records) in records.into_iter().chain(accounts.records()) {
-            dangling += if there.contains(&segment) { 0 } else { records };
             shared.segments.hold_records(segment, records);
-        }
-        if dangling > 0 {
+            if there.contains(&segment) {
+                continue;
+            }
             // A segment goes when others have newer records of all that is in it.
-            tracing::error!(records = dangling, "records are missing at the end of a log");
-            self.damaged.store(true, Ordering::Release);
-            self.found().end_is_lost = true;
+            tracing::error!(segment, records, "records are missing at the end of a log");
+            if !self.lose(shared, Loss::Missing(segment)) {
+                self.found().end_is_lost = true;
+            }
         }
         for (segment, bytes) in accounts.bytes() {
             shared.segments.hold_bytes(segment, bytes);
@@ -341,7 +378,12 @@ impl Recovery {
             if let Entry::Vacant(missing) = files.entry(list.place.segment) {
                 let path = shared.volume.layout().segment_path(list.place.segment);
                 let options = OpenOptions { direct: true, ..OpenOptions::default() };
-                missing.insert(disk.open(&path, options).await?);
+                match disk.open(&path, options).await {
+                    Ok(file) => _ = missing.insert(file),
+                    // Told already: something lies in it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         let readings = composites.into_iter().filter_map(|list| {
@@ -356,8 +398,9 @@ impl Recovery {
                     self.found().own_files.extend(own_files);
                 }
                 None => {
-                    tracing::error!(segment = list.place.segment, "a part list is damaged");
-                    self.damaged.store(true, Ordering::Release);
+                    let Place { segment, offset, .. } = list.place;
+                    tracing::error!(segment, offset, "a part list is damaged");
+                    self.lose(shared, Loss::Parts { segment, offset });
                 }
             }
         }
@@ -365,13 +408,10 @@ impl Recovery {
     }
 }
 
-/// Tells of log segments whose headers are damaged. What lies in the others is read all the same.
-fn report_headers(segments: &[SegmentRef], lost: &[u64]) {
+/// Tells of log segments whose headers are damaged. What lies in them is read all the same.
+fn report_headers(segments: &[SegmentRef]) {
     for segment in segments.iter().filter(|segment| segment.header_damaged) {
         let segment = segment.segment;
         tracing::error!(segment, "the header of a log segment is damaged; its frames are read");
-    }
-    for segment in lost {
-        tracing::error!(segment, "a log segment is damaged altogether and set aside");
     }
 }

@@ -190,6 +190,7 @@ fn entries_of_tables_are_as_the_format_document_says() {
     table("Copy of the superblock", 4096);
     table("Head of `integrity`", 64);
     table("Entry of `integrity`", 40);
+    table("Entry of `integrity` for a loss that was accepted", 40);
 }
 
 const POINT: LogPoint = LogPoint { segment: 0x0102_0304_0506_0708, offset: 0x1112_1314 };

@@ -39,6 +39,9 @@ const PLANTED: bool = cfg!(feature = "planted");
 
 const BUDGET: u64 = 16 << 20;
 
+/// The data folder.
+pub(crate) const ROOT: &str = "/data";
+
 pub(crate) type Driver = Local<SimDisk, SimulatedClock>;
 
 /// A machine that runs.
@@ -88,7 +91,7 @@ impl Cluster {
         let options = LocalOptions { sizes, sync_method, upkeep, recount: !PLANTED };
         let simulation = Simulation::new(seed, now_ns);
         let volume =
-            LocalVolume::open_on(disk, Path::new("/data"), cores, Budget::new(BUDGET), options)
+            LocalVolume::open_on(disk, Path::new(ROOT), cores, Budget::new(BUDGET), options)
                 .map_err(|error| StartError::Refused(error.to_string()))?;
         let (ours, clock, disk) = (Arc::clone(&volume), simulation.clock(), disk.clone());
         let theirs = disk.clone();

@@ -10,7 +10,7 @@ impl Tally {
         self.texts.extend(other.texts.iter().cloned());
     }
 
-    fn numbers(&mut self) -> [&mut u64; 19] {
+    fn numbers(&mut self) -> [&mut u64; 20] {
         [
             &mut self.points,
             &mut self.lost,
@@ -26,6 +26,7 @@ impl Tally {
             &mut self.full,
             &mut self.refused,
             &mut self.damaged,
+            &mut self.accepted,
             &mut self.unreadable,
             &mut self.flushes,
             &mut self.merges,
@@ -37,12 +38,13 @@ impl Tally {
     /// Two lines; the last tells how it went.
     pub(crate) fn lines(&self) -> String {
         let Self { points, lost, phantom, wrong, cuts, in_recovery, in_reclaim, flawed, .. } = self;
-        let Self { lives, operations, errors, full, refused, damaged, unreadable, .. } = self;
+        let Self { lives, operations, errors, full, refused, .. } = self;
+        let Self { damaged, accepted, unreadable, .. } = self;
         let Self { flushes, merges, checkpoints, spills, .. } = self;
         format!(
             "lives={lives} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
-             flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} unreadable={unreadable} \
-             flushes={flushes} merges={merges} checkpoints={checkpoints} spills={spills}\n\
+             flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} accepted={accepted} \
+             unreadable={unreadable} flushes={flushes} merges={merges} checkpoints={checkpoints} spills={spills}\n\
              points={points} lost={lost} phantom={phantom} wrong={wrong}"
         )
     }

@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     /// Starts that were refused, and that reported damage.
     pub(crate) refused: u64,
     pub(crate) damaged: u64,
+    /// Starts that went on as usual after what was lost had been accepted.
+    pub(crate) accepted: u64,
     /// Reads that were refused because of damage.
     pub(crate) unreadable: u64,
     /// Tables that became runs, merges of these, and checkpoints.

@@ -2,13 +2,15 @@
 //! power is cut at many moments; each of these is the beginning of other lives.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 
 use vaultaire::io::sim::{Faults, SimDisk, Snapshot};
 use vaultaire::runtime;
-use vaultaire::runtime::simulated::Random;
+use vaultaire::runtime::simulated::{Random, Simulation};
+use vaultaire::shard::check;
 
-use super::cluster::{Cluster, STEPS_MAX, StartError};
+use super::cluster::{Cluster, ROOT, STEPS_MAX, StartError};
 use super::content::Contents;
 use super::full;
 use super::logs::Logs;
@@ -35,6 +37,8 @@ struct Life {
     trust: Trust,
     /// The disk fails or is full from the beginning.
     perilous: bool,
+    /// Somebody has accepted what is lost.
+    accepts: bool,
 }
 
 /// A moment at which the power is cut.
@@ -70,6 +74,7 @@ impl World {
             works: true,
             trust: Trust::Whole,
             perilous: false,
+            accepts: false,
         };
         let perils = Perils::choose(&mut random);
         if talks {
@@ -96,6 +101,9 @@ impl World {
 
     fn go_through(&mut self, mut life: Life) {
         self.tally.lives += 1;
+        if life.trust != Trust::Whole && self.random.one_in(3) {
+            life.accepts |= accept_loss(&life, self.random.number());
+        }
         if life.depth < DEPTH_MAX {
             life.disk.snapshot_one_in(if life.works { 16 } else { 400 });
         }
@@ -116,9 +124,9 @@ impl World {
         life.disk.snapshot_one_in(0);
         let when = format!("in life {} at depth {}", self.tally.lives, life.depth);
         if self.talks {
-            let Life { works, trust, perilous, .. } = life;
+            let Life { works, trust, perilous, accepts, .. } = life;
             println!(
-                "{when}: works {works}, {trust:?}, perilous {perilous}, {} snapshots in recovery, {:?}",
+                "{when}: works {works}, {trust:?}, perilous {perilous}, accepts {accepts}, {} snapshots in recovery, {:?}",
                 in_recovery.len(),
                 misdeeds
             );
@@ -150,8 +158,11 @@ impl World {
         let flawed = life.trust != Trust::Whole;
         let damaged = cluster.volume.is_damaged();
         self.tally.damaged += u64::from(damaged);
+        self.tally.accepted += u64::from(life.accepts && !damaged);
         self.tally.unreadable += seen.unreadable.len() as u64;
-        if life.trust == Trust::EndLost || (flawed && (damaged || !seen.failed.is_empty())) {
+        // What was accepted is not told again.
+        let told = damaged || life.accepts || !seen.failed.is_empty();
+        if life.trust == Trust::EndLost || (flawed && told) {
             return Model::check_damaged(seen, &self.contents.borrow());
         }
         // Reads that failed twice have been taken for damage, and that is remembered.
@@ -179,9 +190,9 @@ impl World {
             let moment =
                 Moment { snapshot: &snapshot, model: &life.model, before: &life.before, now_ns };
             let mut next = self.cut(&moment, life.trust, life.depth + 1);
-            next.perilous = false;
+            (next.perilous, next.accepts) = (false, life.accepts);
             self.lives.push(next);
-        } else if trust == Trust::Whole {
+        } else if trust == Trust::Whole || life.accepts {
             self.lose(&format!("it does not start: {error}"), when);
         }
     }
@@ -326,7 +337,9 @@ impl World {
         self.tally.in_recovery += snapshots.len() as u64;
         for snapshot in snapshots {
             let moment = Moment { snapshot, model: &life.model, before: &life.before, now_ns };
-            let next = self.cut(&moment, life.trust, life.depth + 1);
+            let mut next = self.cut(&moment, life.trust, life.depth + 1);
+            // Some of it may be noted already.
+            next.accepts = life.accepts;
             self.lives.push(next);
         }
     }
@@ -351,6 +364,16 @@ impl World {
             works: depth < DEPTH_MAX && self.random.one_in(24),
             trust,
             perilous: self.random.one_in(3),
+            accepts: false,
         }
     }
+}
+
+/// Has the next start accept what the logs have lost; whether that could be said.
+fn accept_loss(life: &Life, seed: u64) -> bool {
+    let simulation = Simulation::new(seed, life.now_ns);
+    let disk = life.disk.clone();
+    let accepting =
+        simulation.run(STEPS_MAX, async move { check::accept_loss(&disk, Path::new(ROOT)).await });
+    matches!(accepting, Ok(Ok(())))
 }

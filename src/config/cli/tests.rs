@@ -298,8 +298,11 @@ fn a_folder_is_checked_without_any_configuration() {
         _ => panic!("no check"),
     };
     let folder = PathBuf::from("/srv/data");
-    let plain = FolderCheck { folder: folder.clone(), repair: false };
+    let plain = FolderCheck { folder, repair: false, accept_loss: false };
     assert_eq!(asked(&["check", "/srv/data"]), plain);
-    assert_eq!(asked(&["check", "--repair", "/srv/data"]), FolderCheck { repair: true, ..plain });
+    let repair = FolderCheck { repair: true, ..plain.clone() };
+    assert_eq!(asked(&["check", "--repair", "/srv/data"]), repair);
+    let accept = FolderCheck { accept_loss: true, ..plain };
+    assert_eq!(asked(&["check", "--accept-loss", "/srv/data"]), accept);
     assert!(matches!(run(&["check"], &[]), Err(Refusal::Usage(_))));
 }

@@ -10,8 +10,11 @@ use crate::io::{Clock, Disk};
 use crate::shard::index::Looked;
 use crate::shard::index::key::{self, KeyBytes, Keyspace};
 use crate::shard::index::value::Artifact;
-use crate::shard::log::replay::{SegmentRef, find_segments, read_segment, replay_segment};
+use crate::shard::log::replay::{
+    ReplayError, Rot, SegmentRef, find_segments, read_segment, replay_segment,
+};
 use crate::shard::log::{Place, ReplayedRecord, salt_of};
+use crate::shard::losses::Loss;
 use crate::shard::record::decode_meta;
 
 /// Most records that are held at once. The keys of a segment with more are read again for each lot.
@@ -88,16 +91,24 @@ pub(super) async fn logs<D: Disk, C: Clock>(
 /// The records of a sealed segment that may be current.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read, or has lost something that was not accepted.
 pub(super) async fn all<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     segment: &SegmentRef,
 ) -> Result<Vec<Live>, DriverError> {
     let mut live = Vec::new();
     let mut visit = |record: ReplayedRecord<'_>| live.extend(Live::perhaps(core, &record));
-    let replayed = replay_segment(&core.disk, segment, &mut visit).await;
-    replayed.map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(live)
+    match replay_segment(&core.disk, segment, &mut visit).await {
+        Ok(_) => Ok(live),
+        Err(ReplayError::Rot { segment, rot, .. }) if are_accepted(core, segment, &rot) => Ok(live),
+        Err(error) => Err(io::Error::other(error.to_string()).into()),
+    }
+}
+
+/// Whether all that a segment has lost was accepted.
+fn are_accepted<D: Disk, C: Clock>(core: &Core<D, C>, segment: u64, rot: &[Rot]) -> bool {
+    let losses = core.shared.integrity.losses();
+    rot.iter().all(|rot| losses.were_accepted(Loss::Frames { segment, offset: rot.offset }))
 }
 
 /// Yields the records of a segment that may be current; it may still be written to.

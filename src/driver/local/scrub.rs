@@ -175,11 +175,14 @@ impl<C: Clock> Scrub<C> {
             }
             let found = found?;
             core.shared.integrity.scrubbed(log.length);
-            for flaw in &found.flaws {
+            let losses = core.shared.integrity.losses();
+            for flaw in found.flaws {
                 let (segment, offset, kind) = (log.segment, flaw.offset, flaw.kind);
-                tracing::error!(segment, offset, ?kind, "a log segment is damaged");
+                if flaw.loss_of(segment).is_none_or(|loss| !losses.were_accepted(loss)) {
+                    tracing::error!(segment, offset, ?kind, "a log segment is damaged");
+                    self.flaws += 1;
+                }
             }
-            self.flaws += found.flaws.len() as u64;
         }
         let wanted = |artifact: &Artifact<'_>| {
             !matches!(artifact.content, Content::Whole(Location::Inline { .. }))

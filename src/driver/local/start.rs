@@ -215,8 +215,8 @@ impl LocalVolume {
         }
     }
 
-    /// Whether the last start found committed records that it could not read. What could be read is served, and
-    /// nothing was removed.
+    /// Whether the last start found committed records that it could not read, which were not accepted as lost. What
+    /// could be read is served, and nothing was removed.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.recovery.is_damaged()
@@ -232,8 +232,17 @@ impl LocalVolume {
     ) -> Result<Opened<D>, OpenError> {
         let shared = &self.shared;
         let began = clock.now();
-        let Recovered { ends, segments, replayed, damaged } =
+        let Recovered { ends, segments, replayed, damaged, progress } =
             self.recovery.run(shared, core, disk, finder).await?;
+        if damaged {
+            shared.checkpoints.set_log_damaged();
+            if core == 0 {
+                tracing::error!(
+                    "the log has lost records: what can be read is served, but nothing is removed and no space of the \
+                     log is given back before `vaultaire check --accept-loss FOLDER`"
+                );
+            }
+        }
         if replayed > shared.sizes.checkpoint_segments as usize {
             shared.checkpoints.want(core);
         }
@@ -249,10 +258,6 @@ impl LocalVolume {
             let ms = clock.now().since(began) / 1_000_000;
             tracing::info!(segments = segments.len(), ms, "recovered");
         }
-        let progress = match core {
-            0 => shared.integrity.load(disk, shared.volume.layout()).await?,
-            _ => Progress::default(),
-        };
         let log_volume = Arc::clone(&shared.volume);
         let number = u16::try_from(core).unwrap_or(u16::MAX);
         let free = disk.free_bytes(&log_volume.layout().log()).await?;

@@ -5,6 +5,7 @@ mod flips;
 mod formats;
 mod full;
 mod integrity;
+mod losses;
 mod recent;
 mod reclaim;
 mod runs;

@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::replay::{READ, SegmentRef, read_footer, read_keys};
 use super::{Place, ReplayedRecord, walk};
 use crate::io::Disk;
+use crate::shard::losses::Loss;
 
 /// What is wrong in a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,14 @@ pub(crate) struct Flaw {
     /// Offset in the segment's file, or in that of its keys.
     pub(crate) offset: u64,
     pub(crate) kind: FlawKind,
+}
+
+impl Flaw {
+    /// What a start that meets it in this segment takes it for, if it means a loss.
+    pub(crate) fn loss_of(&self, segment: u64) -> Option<Loss> {
+        let offset = u32::try_from(self.offset).unwrap_or(u32::MAX);
+        matches!(self.kind, FlawKind::Frames { .. }).then_some(Loss::Frames { segment, offset })
+    }
 }
 
 /// How bad it is.

@@ -2,7 +2,7 @@
 //! inserting them in the order of the log: neighbours in the map are neighbours in time. Artifacts that are too many for
 //! that leave it as runs instead ([`super::spill`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::shard::index::{Entry, SHARDS, key, size};
 use crate::shard::log::ReplayedRecord;
@@ -26,8 +26,8 @@ pub(super) struct Gathered {
     pub(super) sequences: Vec<u64>,
     /// Number of records by segment.
     pub(super) records_of: HashMap<u64, u64>,
-    /// Records that could not be read.
-    pub(super) malformed: u64,
+    /// Segments with records that could not be read.
+    pub(super) malformed: BTreeSet<u64>,
     /// Up to which sequence the checkpoint of each shard has all records.
     known: Vec<u64>,
 }
@@ -36,7 +36,15 @@ impl Gathered {
     pub(super) fn new(known: Vec<u64>) -> Self {
         let runs = (0..SHARDS).map(|_| Vec::new()).collect();
         let (sequences, records_of) = (vec![0; SHARDS], HashMap::new());
-        Self { runs, records: 0, bytes: 0, sequences, records_of, malformed: 0, known }
+        Self {
+            runs,
+            records: 0,
+            bytes: 0,
+            sequences,
+            records_of,
+            malformed: BTreeSet::new(),
+            known,
+        }
     }
 
     pub(super) fn add(&mut self, shared: &Shared, record: ReplayedRecord<'_>) {
@@ -45,11 +53,11 @@ impl Gathered {
         let (Some(kind), Some((stem, value))) =
             (Kind::from_number(record.kind), decode_meta(record.meta))
         else {
-            self.malformed += 1;
+            self.malformed.insert(record.place.segment);
             return;
         };
         if value.is_empty() != (kind == Kind::Remove) {
-            self.malformed += 1;
+            self.malformed.insert(record.place.segment);
             return;
         }
         *self.records_of.entry(record.place.segment).or_default() += 1;

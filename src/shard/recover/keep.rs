@@ -1,6 +1,6 @@
 //! Keeps of each key the newest record, if what it belongs to still exists, and counts it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::model::UploadId;
 use crate::shard::index::checkpoint::Accounts;
@@ -17,8 +17,8 @@ pub(super) struct Kept {
     pub(super) records: HashMap<u64, u64>,
     /// What artifacts and parts hold.
     pub(super) accounts: Accounts,
-    /// Values that cannot be read.
-    pub(super) malformed: u64,
+    /// Segments with the records of values that cannot be read.
+    pub(super) malformed: BTreeSet<u64>,
 }
 
 impl Kept {
@@ -27,7 +27,7 @@ impl Kept {
         for (segment, records) in &other.records {
             *self.records.entry(*segment).or_default() += records;
         }
-        self.malformed += other.malformed;
+        self.malformed.extend(&other.malformed);
     }
 }
 
@@ -127,7 +127,9 @@ pub(super) fn settle(
     let has_bytes = key::is_artifact(version.stem) || version.stem[0] == Keyspace::Part as u8;
     if !has_bytes || kept.accounts.add(shard, version).is_err() {
         *kept.records.entry(version.place.segment).or_default() += 1;
-        kept.malformed += u64::from(has_bytes);
+        if has_bytes {
+            kept.malformed.insert(version.place.segment);
+        }
     }
     true
 }

@@ -15,7 +15,8 @@ use crate::shard::index::run::directory;
 use crate::shard::index::{SHARDS, ShardMap};
 use crate::shard::keeper::KeepError;
 use crate::shard::log::ReplayedRecord;
-use crate::shard::log::replay::{ReplayError, SegmentRef, replay_segment};
+use crate::shard::log::replay::{ReplayError, Rot, SegmentRef, replay_segment};
+use crate::shard::losses::Loss;
 use crate::shard::shared::Shared;
 
 impl Recovery {
@@ -81,7 +82,9 @@ impl Recovery {
                 Ok(summary) => summary,
                 Err(ReplayError::Rot { segment, rot, summary }) => {
                     tracing::error!(segment, frames = rot.len(), "committed frames are damaged");
-                    self.damaged.store(true, Ordering::Release);
+                    for Rot { offset, .. } in rot {
+                        self.lose(shared, Loss::Frames { segment, offset });
+                    }
                     summary
                 }
                 Err(error) => return Err(error.into()),
@@ -92,9 +95,9 @@ impl Recovery {
             }
         }
         gathered.flush(shared);
-        if gathered.malformed > 0 {
-            tracing::error!(records = gathered.malformed, "records of the log are malformed");
-            self.damaged.store(true, Ordering::Release);
+        for segment in &gathered.malformed {
+            tracing::error!(segment, "records of the log are malformed");
+            self.lose(shared, Loss::Records(*segment));
         }
         let mut found = self.found();
         found.spilled.absorb(spiller.finish());
@@ -145,9 +148,9 @@ impl Recovery {
             // So that the next start need not do this again.
             shared.checkpoints.want(core);
         }
-        if kept.malformed > 0 {
-            tracing::error!(entries = kept.malformed, "values of the index are malformed");
-            self.damaged.store(true, Ordering::Release);
+        for segment in &kept.malformed {
+            tracing::error!(segment, "values of the index are malformed");
+            self.lose(shared, Loss::Records(*segment));
         }
         for shard in shared.used_shards_of(core) {
             kept.accounts.add_all(&shared.checkpoints.book(shard).accounts);

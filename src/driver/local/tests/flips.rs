@@ -67,7 +67,15 @@ impl Bench {
     }
 
     fn damaged(&self, at_rest: &check::AtRest) -> u64 {
-        drive(check::check(&self.disk, &SystemClock, at_rest, false, &mut |_| ())).unwrap().damaged
+        drive(check::check(
+            &self.disk,
+            &SystemClock,
+            at_rest,
+            check::Changes::default(),
+            &mut |_| (),
+        ))
+        .unwrap()
+        .damaged
     }
 }
 

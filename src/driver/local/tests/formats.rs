@@ -105,7 +105,10 @@ fn every_format_is_read_and_written_on() {
             let mut say = |finding: check::Finding| said.push(finding.to_string());
             let disk = crate::io::uring::UringDisk;
             let clock = crate::io::clock::SystemClock;
-            let summary = check::check(&disk, &clock, &at_rest, false, &mut say).await.unwrap();
+            let summary =
+                check::check(&disk, &clock, &at_rest, check::Changes::default(), &mut say)
+                    .await
+                    .unwrap();
             (summary.damaged, said)
         });
         assert_eq!(said.0, 0, "{}: {:?}", fixture.display(), said.1);

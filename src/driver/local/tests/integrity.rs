@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use super::*;
-use crate::shard::check::{self, Finding, Severity, Summary};
+use crate::shard::check::{self, Changes, Finding, Severity, Summary};
 use crate::shard::log::Place;
 use crate::shard::log::replay::list_segments;
 
@@ -14,11 +14,15 @@ pub(super) fn check_folder(path: &Path) -> Summary {
 }
 
 fn checked(path: &Path, note: bool) -> (Summary, Vec<Finding>) {
+    checked_with(path, Changes { note, ..Changes::default() })
+}
+
+pub(super) fn checked_with(path: &Path, changes: Changes) -> (Summary, Vec<Finding>) {
     let folder = check::open(path).unwrap();
     let mut found = Vec::new();
     let mut say = |finding| found.push(finding);
     let summary =
-        run(async { check::check(&UringDisk, &SystemClock, &folder, note, &mut say).await });
+        run(async { check::check(&UringDisk, &SystemClock, &folder, changes, &mut say).await });
     (summary.unwrap(), found)
 }
 

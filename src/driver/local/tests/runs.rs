@@ -38,7 +38,7 @@ fn on_runs<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
 }
 
 /// Makes a checkpoint, in which all artifacts go to runs.
-async fn checkpoint(driver: &LocalDriver) {
+pub(super) async fn checkpoint(driver: &LocalDriver) {
     let core = &driver.0;
     // More than once, if records are being written again because their log segment goes.
     for _ in 0..100 {
