@@ -268,7 +268,7 @@ class Rclone(Server):
 
 
 class Nginx(Server):
-    """One worker with sendfile: the limit for GET."""
+    """One worker for each core, with sendfile: the limit for GET."""
 
     name = program = "nginx"
     speaks_s3 = False
@@ -276,15 +276,16 @@ class Nginx(Server):
     def command(self):
         user = "user root;" if os.geteuid() == 0 else ""
         (self.folder / "files").mkdir(exist_ok=True)
+        masks = " ".join(f"{1 << core:b}" for core in self.cores)
         (self.folder / "nginx.conf").write_text(f"""{user}
-worker_processes 1; daemon off; pid {self.folder}/pid; error_log stderr;
+worker_processes {len(self.cores)}; worker_cpu_affinity {masks}; daemon off; pid {self.folder}/pid; error_log stderr;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000;
   open_file_cache max=20000 inactive=600s; open_file_cache_valid 600s;
   client_body_temp_path {self.folder}/t1; proxy_temp_path {self.folder}/t2; fastcgi_temp_path {self.folder}/t3;
   uwsgi_temp_path {self.folder}/t4; scgi_temp_path {self.folder}/t5;
-  server {{ listen 127.0.0.1:{self.port}; location / {{ root {self.folder}/files; }} }}
+  server {{ listen 127.0.0.1:{self.port} reuseport; location / {{ root {self.folder}/files; }} }}
 }}
 """)
         return [self.find(), "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"]

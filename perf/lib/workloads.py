@@ -84,7 +84,7 @@ def open_loop(workload, bench, server, results):
 
 
 def two_cores(workload, bench, server, results):
-    """Another process of this server, on both cores, with the same work."""
+    """Another process of the server, on both cores, with the same work."""
     both = [bench.args.server_core, bench.args.load_core]
     kind = type("Both", (type(server),), {"name": f"{server.name}-two"})
     folder = f"{bench.work}/two-{time.monotonic_ns()}"
@@ -157,7 +157,7 @@ WORKLOADS = [
     Workload("open-loop", "GET 4 KiB in open loop", "at half of the closed loop's rate, latency from the intended start",
              ["get", "--concurrency", "64"], "small", servers=S3 + ("nginx",), how=open_loop),
     Workload("two-cores", "GET 4 KiB on two cores", "one hot container, the load on one of the two",
-             ["get"], "small", servers=OURS, how=two_cores),
+             ["get"], "small", servers=OURS + ("nginx",), how=two_cores),
     Workload("connections", "GET 4 KiB with 1,000 connections", "for the memory",
              ["get", "--concurrency", "1000"], "small"),
 ]
@@ -211,6 +211,8 @@ def targets(middle, notes):
     add("DELETE", "CPU, of MinIO's", *ours_and("delete", "minio", cpu), most=1 / 25)
     add("Scaling", "CPU on two cores, of on one", of("two-cores", "vaultaire", cpu),
         of("get-4k", "vaultaire", cpu), most=1.1)
+    add("Scaling", "the same of nginx, which shares nothing between its workers", of("two-cores", "nginx", cpu),
+        of("get-4k", "nginx", cpu), most=1.1)
     add("Open loop at half of the peak", "p99.9 in ms", (of("open-loop", "vaultaire", "p999_us") or 0) / 1e3, 1, most=2)
     start = notes.get("vaultaire", {}).get("resident after start, MiB")
     add("Memory", "resident after start, MiB", start, 1, most=100)
