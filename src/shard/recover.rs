@@ -179,8 +179,9 @@ impl Recovery {
         if core == 0 {
             report_headers(&segments);
             for segment in lost {
-                tracing::error!(segment, "a log segment is damaged altogether and set aside");
-                self.lose(shared, Loss::Segment(segment));
+                if !self.lose(shared, Loss::Segment(segment)) {
+                    tracing::error!(segment, "a log segment is damaged altogether and set aside");
+                }
             }
         }
         // What was accepted is known to all from here on.
@@ -234,7 +235,7 @@ impl Recovery {
         Ok(Recovered { ends, segments, replayed, damaged: self.is_damaged(), progress })
     }
 
-    /// Something committed cannot be read: whether that was accepted.
+    /// Something committed cannot be read; returns whether that was accepted. If not, nothing is removed in this start.
     fn lose(&self, shared: &Shared, loss: Loss) -> bool {
         let accepted = shared.integrity.losses().accepts(loss);
         if !accepted {
@@ -354,8 +355,8 @@ impl Recovery {
                 continue;
             }
             // A segment goes when others have newer records of all that is in it.
-            tracing::error!(segment, records, "records are missing at the end of a log");
             if !self.lose(shared, Loss::Missing(segment)) {
+                tracing::error!(segment, records, "records are missing at the end of a log");
                 self.found().end_is_lost = true;
             }
         }
@@ -399,8 +400,9 @@ impl Recovery {
                 }
                 None => {
                     let Place { segment, offset, .. } = list.place;
-                    tracing::error!(segment, offset, "a part list is damaged");
-                    self.lose(shared, Loss::Parts { segment, offset });
+                    if !self.lose(shared, Loss::Parts { segment, offset }) {
+                        tracing::error!(segment, offset, "a part list is damaged");
+                    }
                 }
             }
         }

@@ -81,9 +81,10 @@ impl Recovery {
             let summary = match replayed {
                 Ok(summary) => summary,
                 Err(ReplayError::Rot { segment, rot, summary }) => {
-                    tracing::error!(segment, frames = rot.len(), "committed frames are damaged");
                     for Rot { offset, .. } in rot {
-                        self.lose(shared, Loss::Frames { segment, offset });
+                        if !self.lose(shared, Loss::Frames { segment, offset }) {
+                            tracing::error!(segment, offset, "committed frames are damaged");
+                        }
                     }
                     summary
                 }
@@ -96,8 +97,9 @@ impl Recovery {
         }
         gathered.flush(shared);
         for segment in &gathered.malformed {
-            tracing::error!(segment, "records of the log are malformed");
-            self.lose(shared, Loss::Records(*segment));
+            if !self.lose(shared, Loss::Records(*segment)) {
+                tracing::error!(segment, "records of the log are malformed");
+            }
         }
         let mut found = self.found();
         found.spilled.absorb(spiller.finish());
@@ -149,8 +151,9 @@ impl Recovery {
             shared.checkpoints.want(core);
         }
         for segment in &kept.malformed {
-            tracing::error!(segment, "values of the index are malformed");
-            self.lose(shared, Loss::Records(*segment));
+            if !self.lose(shared, Loss::Records(*segment)) {
+                tracing::error!(segment, "values of the index are malformed");
+            }
         }
         for shard in shared.used_shards_of(core) {
             kept.accounts.add_all(&shared.checkpoints.book(shard).accounts);
