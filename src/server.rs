@@ -251,6 +251,11 @@ fn gauges(cores: u16, lobby: &Arc<Lobby>, budget: Budget, storage: &Storage) -> 
             "Stored artifacts, parts and places of logs that are known to be damaged.",
             sum(LocalVolume::damaged),
         )
+        .with_gauge(
+            "log_damaged",
+            "Data folders whose log has lost something: nothing is removed before that is accepted.",
+            sum(|volume| u64::from(volume.is_damaged())),
+        )
         .with_counter(
             "scrubbed_bytes_total",
             "Bytes that the scrub has read and verified.",
