@@ -178,7 +178,7 @@ impl Recovery {
             find_segments(disk, layout, Some(salt_of(shared.volume.uuid()))).await?;
         if core == 0 {
             report_headers(&segments);
-            for segment in lost {
+            for &segment in &lost {
                 if !self.lose(shared, Loss::Segment(segment)) {
                     tracing::error!(segment, "a log segment is damaged altogether and set aside");
                 }
@@ -207,6 +207,9 @@ impl Recovery {
         if core == 0 {
             // Before anything goes because of it.
             self.accept(shared, disk, progress).await?;
+            if !self.is_damaged() {
+                remove_lost(shared, disk, &lost).await;
+            }
             let (own_files, written) = {
                 let mut found = self.found();
                 (std::mem::take(&mut found.own_files), std::mem::take(&mut found.written))
@@ -407,6 +410,19 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes segments of which nothing can be read, which was accepted.
+async fn remove_lost<D: Disk>(shared: &Shared, disk: &D, lost: &[u64]) {
+    for &segment in lost {
+        let path = shared.volume.layout().segment_path(segment);
+        for file in [path.with_extension("keys"), path] {
+            // The next start tries again.
+            if let Err(error) = disk.remove_if_there(&file).await {
+                tracing::warn!(segment, %error, "a lost log segment stays");
+            }
+        }
     }
 }
 

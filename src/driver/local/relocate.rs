@@ -17,7 +17,7 @@ use crate::shard::commit::{Relocation, Request};
 use crate::shard::extent::block_crc;
 use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location};
-use crate::shard::log::replay::{SegmentRef, list_segments};
+use crate::shard::log::replay::SegmentRef;
 use crate::shard::shared::WriteState;
 
 /// Records that are moved at once.
@@ -56,8 +56,7 @@ pub(super) async fn reference<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     segment: u64,
 ) -> Option<SegmentRef> {
-    let all = list_segments(&core.disk, core.shared.volume.layout()).await.ok()?;
-    all.into_iter().find(|each| each.segment == segment)
+    records::logs(core).await.ok()?.into_iter().find(|each| each.segment == segment)
 }
 
 async fn relocate_one<D: Disk, C: Clock>(

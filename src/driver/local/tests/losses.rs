@@ -153,6 +153,24 @@ fn a_log_that_has_accepted_losses_is_recycled() {
 }
 
 #[test]
+fn a_segment_of_which_nothing_can_be_read_goes_once_that_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    super::runs::fill(path);
+    let segments = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
+    let file = &segments[0].path;
+    std::fs::write(file, vec![0xa5; usize::try_from(segments[0].length).unwrap()]).unwrap();
+    for _ in 0..2 {
+        assert!(start(path, &[]).0 && file.exists());
+    }
+    damaged(path, ACCEPT);
+    for _ in 0..2 {
+        assert!(!start(path, &[]).0 && !file.exists());
+    }
+    assert_eq!(damaged(path, Changes::default()), 0);
+}
+
+#[test]
 fn a_segment_that_is_missing_is_accepted_like_any_other_loss() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
