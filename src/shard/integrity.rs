@@ -236,13 +236,21 @@ impl Integrity {
     /// Has all that was accepted as lost be news again; durable on return.
     ///
     /// # Errors
-    /// As the disk says.
+    /// As the disk says; then it is accepted still.
     pub(crate) async fn forget_losses<D: Disk>(&self, disk: &D, layout: &Layout) -> io::Result<()> {
+        let before = self.losses.get();
         if !self.losses.forget() {
             return Ok(());
         }
-        let progress = Self::default().load(disk, layout).await?;
-        self.save(disk, layout, progress).await
+        let forgotten = async {
+            let progress = Self::default().load(disk, layout).await?;
+            self.save(disk, layout, progress).await
+        };
+        let forgotten = forgotten.await;
+        if forgotten.is_err() {
+            self.losses.set(before);
+        }
+        forgotten
     }
 
     /// Writes the notes; durable on return. Waits for others that do.
@@ -258,9 +266,8 @@ impl Integrity {
         while self.saving.swap(true, Ordering::AcqRel) {
             runtime::sleep(Duration::from_millis(1)).await;
         }
-        let saved = self.write(disk, layout, progress).await;
-        self.saving.store(false, Ordering::Release);
-        saved
+        let _saving = Saving(&self.saving);
+        self.write(disk, layout, progress).await
     }
 
     async fn write<D: Disk>(
@@ -281,6 +288,15 @@ impl Integrity {
         file.sync().await?;
         disk.rename(&temporary, &path).await?;
         disk.sync_directory(&layout.root).await
+    }
+}
+
+/// The file is being written, for as long as this lives.
+struct Saving<'a>(&'a AtomicBool);
+
+impl Drop for Saving<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
