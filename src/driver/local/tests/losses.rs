@@ -1,5 +1,7 @@
 //! What a log has lost keeps everything where it is, until somebody accepts it.
 
+use std::os::unix::fs::FileExt;
+
 use super::integrity::{checked_with, damage};
 use super::*;
 use crate::shard::check::{Changes, Finding, Severity};
@@ -159,7 +161,9 @@ fn a_segment_of_which_nothing_can_be_read_goes_once_that_is_accepted() {
     super::runs::fill(path);
     let segments = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
     let file = &segments[0].path;
-    std::fs::write(file, vec![0xa5; usize::try_from(segments[0].length).unwrap()]).unwrap();
+    let rubbish = vec![0xa5; usize::try_from(segments[0].length).unwrap()];
+    let opened = std::fs::OpenOptions::new().write(true).open(file);
+    opened.unwrap().write_all_at(&rubbish, 0).unwrap();
     for _ in 0..2 {
         assert!(start(path, &[]).0 && file.exists());
     }
