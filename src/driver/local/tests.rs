@@ -129,7 +129,11 @@ fn open_sized(path: &Path, sizes: Sizes, upkeep: UpkeepOptions) -> Arc<LocalVolu
 
 /// Runs a test on one core, and stops as a crash would.
 fn on_one_core<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
-    let volume = open_volume(path, 1);
+    on_volume(open_volume(path, 1), test)
+}
+
+/// The same on a volume of one core.
+fn on_volume<T>(volume: Arc<LocalVolume>, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
     run(async {
         let driver = LocalDriver::start(volume, 0).await.unwrap();
         let done = test(driver.clone()).await;

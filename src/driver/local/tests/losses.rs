@@ -16,12 +16,7 @@ const LARGE: usize = 20_000;
 const ACCEPT: Changes = Changes { note: false, accept_loss: true };
 
 fn on_small_core(path: &Path, test: impl AsyncFnOnce(LocalDriver)) {
-    let volume = open_sized(path, SMALL, UpkeepOptions::default());
-    run(async {
-        let driver = LocalDriver::start(volume, 0).await.unwrap();
-        test(driver.clone()).await;
-        crash(&driver).await;
-    });
+    on_volume(open_sized(path, SMALL, UpkeepOptions::default()), test);
 }
 
 /// Spoils the frame with the record of an artifact.
@@ -47,15 +42,14 @@ fn lose(path: &Path, artifact: &str) {
 /// What one start says: whether there is damage, and which of these artifacts there are.
 fn start(path: &Path, artifacts: &[&str]) -> (bool, Vec<bool>) {
     let volume = open_sized(path, SMALL, UpkeepOptions::default());
-    run(async {
-        let driver = LocalDriver::start(Arc::clone(&volume), 0).await.unwrap();
+    let there = on_volume(Arc::clone(&volume), async |driver| {
         let mut there = Vec::new();
         for artifact in artifacts {
             there.push(get(&driver, artifact).await.is_ok());
         }
-        crash(&driver).await;
-        (volume.is_damaged(), there)
-    })
+        there
+    });
+    (volume.is_damaged(), there)
 }
 
 fn damaged(path: &Path, changes: Changes) -> u64 {

@@ -21,12 +21,7 @@ pub(super) fn long_metadata() -> Metadata {
 fn on_short_log<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
     let sizes = Sizes { log_segment: SEGMENT, ..Sizes::default() };
     let volume = open_sized(path, sizes, UpkeepOptions::default());
-    run(async {
-        let driver = LocalDriver::start(volume, 0).await.unwrap();
-        let done = test(driver.clone()).await;
-        crash(&driver).await;
-        done
-    })
+    on_volume(volume, test)
 }
 
 async fn overwrite(driver: &LocalDriver) {

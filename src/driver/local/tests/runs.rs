@@ -28,13 +28,7 @@ fn open_checked(path: &Path, cores: usize) -> Result<Arc<LocalVolume>, OpenError
 
 /// Runs a test on one core, and stops as a crash would. The books of the segments are compared with a recount.
 fn on_runs<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -> T {
-    let volume = open_checked(path, 1).unwrap();
-    run(async {
-        let driver = LocalDriver::start(volume, 0).await.unwrap();
-        let done = test(driver.clone()).await;
-        crash(&driver).await;
-        done
-    })
+    on_volume(open_checked(path, 1).unwrap(), test)
 }
 
 /// Makes a checkpoint, in which all artifacts go to runs.
@@ -332,12 +326,7 @@ fn on_runs_unchecked<T>(path: &Path, test: impl AsyncFnOnce(LocalDriver) -> T) -
         SIZES,
         UpkeepOptions { scrub: None, uploads_expire: None, sorted_runs: true },
     );
-    run(async {
-        let driver = LocalDriver::start(volume, 0).await.unwrap();
-        let done = test(driver.clone()).await;
-        crash(&driver).await;
-        done
-    })
+    on_volume(volume, test)
 }
 
 #[test]
