@@ -28,6 +28,7 @@ pub(crate) const SIZES: Sizes = Sizes {
     replay: 1 << 20,
     checkpoint_segments: 2,
     index_period_ms: 2,
+    closing_rounds: 1,
 };
 
 /// Bytes of tables, and of the least that becomes a run: from a run of each few artifacts to none but those of a stop.

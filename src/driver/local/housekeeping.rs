@@ -33,11 +33,35 @@ enum Condemned {
     LogSegment(u64),
 }
 
-struct Housekeeper {
+/// Segments that nobody uses, and how many rounds each of them stays.
+#[derive(Default)]
+pub(super) struct Closing(VecDeque<(u32, u64)>);
+
+impl Closing {
+    pub(super) fn push(&mut self, segment: u64, rounds: u32) {
+        self.0.push_back((rounds, segment));
+    }
+
+    /// One round more is over.
+    fn age(&mut self) {
+        self.0.iter_mut().for_each(|(rounds, _)| *rounds = rounds.saturating_sub(1));
+    }
+
+    /// The next that has been closed; any if space is short.
+    fn take(&mut self, is_short: bool) -> Option<u64> {
+        self.0.pop_front_if(|(rounds, _)| *rounds == 0 || is_short).map(|(_, segment)| segment)
+    }
+}
+
+/// What one core has to free.
+pub(super) struct Housekeeper {
     /// With the epoch's stamp.
     condemned: VecDeque<(u64, Condemned)>,
+    closing_data: Closing,
+    pub(super) closing_logs: Closing,
     /// Log segments of earlier starts that are left, in their order. Core 0 keeps them.
     old_logs: VecDeque<SegmentRef>,
+    /// No log segment goes any more in this start.
     keep_logs: bool,
     /// A log segment that could not be emptied, and how many of its records were live.
     stuck: Option<(u64, u64)>,
@@ -51,12 +75,8 @@ pub(super) async fn run<D: Disk, C: Clock>(
     segments: Vec<SegmentRef>,
     damaged: bool,
 ) {
-    let mut keeper = Housekeeper {
-        condemned: VecDeque::new(),
-        old_logs: if number == 0 { segments.into() } else { VecDeque::new() },
-        keep_logs: damaged,
-        stuck: None,
-    };
+    let old_logs = if number == 0 { segments.into() } else { VecDeque::new() };
+    let mut keeper = Housekeeper::new(old_logs, damaged);
     if number == 0
         && let Some(core) = core.upgrade()
     {
@@ -70,6 +90,8 @@ pub(super) async fn run<D: Disk, C: Clock>(
         keeper.condemn_logs(&core);
         keeper.empty_oldest_log(&core).await;
         keeper.free(&core).await;
+        keeper.unlink_closed(&core).await;
+        keeper.retire_closed(&core).await;
         if core.shared.write_state() == WriteState::Full {
             // Nobody may be writing to find out: whoever asks for its health is told that it refuses writes.
             let look = core.shared.commit(
@@ -80,14 +102,28 @@ pub(super) async fn run<D: Disk, C: Clock>(
             );
             let _ = look.await;
         }
+    }
+}
+
+/// Closes what one core has open and nobody uses any more, until the driver stops.
+pub(super) async fn close_files<D: Disk, C: Clock>(core: Weak<Core<D, C>>, clock: C) {
+    loop {
+        clock.sleep(PERIOD).await;
+        let Some(core) = core.upgrade().filter(|core| !core.stopping.get()) else { return };
         let segments = &core.shared.segments;
-        core.logs.close_if(|id| !segments.has_log(id));
+        core.logs.close_if(|id| segments.is_log_shut(id));
         core.segments.close_if(|id| !segments.has_data(id));
         core.finder.close_if(|id| !core.shared.checkpoints.has_run(id));
     }
 }
 
 impl Housekeeper {
+    pub(super) fn new(old_logs: VecDeque<SegmentRef>, keep_logs: bool) -> Self {
+        let (closing_data, closing_logs) = (Closing::default(), Closing::default());
+        let (condemned, stuck) = (VecDeque::new(), None);
+        Self { condemned, closing_data, closing_logs, old_logs, keep_logs, stuck }
+    }
+
     /// Takes up what has become garbage.
     async fn collect<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
         let mut files = Vec::new();
@@ -189,16 +225,44 @@ impl Housekeeper {
             && let Some((_, condemned)) = self.condemned.pop_front()
         {
             match condemned {
+                Condemned::File(FileName::Segment(id)) => {
+                    core.shared.segments.forget_data(id);
+                    self.closing_data.push(id, core.shared.sizes.closing_rounds);
+                }
                 Condemned::File(name) => unlink(core, name).await,
                 Condemned::LogSegment(segment) => {
-                    let retire = Request::Retire(segment);
-                    let shard = shard_of_core(core.core);
-                    // Refused only when we stop; the next start finds it dead.
-                    let retired = core.shared.commit(shard, retire, &core.clock, |_| ()).await;
-                    if retired.is_ok() && self.is_old(core, segment) {
-                        core.shared.set_old_logs(core.shared.old_logs() - 1);
-                    }
+                    core.shared.segments.shut_log(segment);
+                    self.closing_logs.push(segment, core.shared.sizes.closing_rounds);
                 }
+            }
+        }
+    }
+
+    /// Unlinks the data segments that were closed.
+    async fn unlink_closed<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
+        self.closing_data.age();
+        while let Some(id) = self.closing_data.take(core.shared.write_state() == WriteState::Full) {
+            unlink(core, FileName::Segment(id)).await;
+        }
+    }
+
+    /// Retires the log segments that were closed.
+    pub(super) async fn retire_closed<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
+        self.closing_logs.age();
+        while !self.keep_logs
+            && let Some(id) = self.closing_logs.take(core.shared.write_state() == WriteState::Full)
+        {
+            if let Err(error) = core.retirer.retire(id).await {
+                // It may be there at the next start, and then what follows it must be there too.
+                self.keep_logs = true;
+                if !core.stopping.get() {
+                    tracing::error!(segment = id, %error, "log segments stay: one could not be retired");
+                }
+                return;
+            }
+            core.shared.segments.forget_log(id);
+            if self.is_old(core, id) {
+                core.shared.set_old_logs(core.shared.old_logs() - 1);
             }
         }
     }
@@ -215,9 +279,6 @@ fn shard_of_core(core: usize) -> u8 {
 
 async fn unlink<D: Disk, C: Clock>(core: &Rc<Core<D, C>>, name: FileName) {
     let path = data::path(core.shared.volume.layout(), name);
-    if let FileName::Segment(id) = name {
-        core.shared.segments.forget_data(id);
-    }
     // One whose upload failed early was never made.
     if let Err(error) = core.disk.remove_if_there(&path).await {
         tracing::warn!(path = %path.display(), %error, "dead data stays");

@@ -57,6 +57,7 @@ use crate::shard::finder::Finder;
 use crate::shard::index::{Container, Looked, key, shard_of};
 use crate::shard::keeper::Keeper;
 use crate::shard::log::Place;
+use crate::shard::log::writer::Retirer;
 use crate::shard::pins::CorePins;
 use crate::shard::shared::{Shared, WriteState};
 use crate::shard::turn::Turn;
@@ -83,6 +84,8 @@ struct Core<D: Disk, C: Clock> {
     finder: Rc<Finder<D>>,
     keeper: Rc<Keeper<D>>,
     _tables: Option<Reservation>,
+    /// For this core's log segments, and on core 0 those of earlier starts.
+    retirer: Retirer<D>,
     logs: Files<D>,
     segments: Files<D>,
     touched: Touched,

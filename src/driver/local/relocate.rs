@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
 use crate::model::TenantId;
+use crate::runtime;
 use crate::shard::commit::{Relocation, Request};
 use crate::shard::extent::block_crc;
 use crate::shard::index::key::Keyspace;
@@ -22,6 +23,9 @@ use crate::shard::shared::WriteState;
 
 /// Records that are moved at once.
 const MOVES_MAX: usize = 32;
+
+/// Records that are looked up before others have a turn.
+const LOOKS_AT_ONCE: usize = 64;
 
 /// What is live is little if it is at most one in so many of the segment's bytes.
 const FREES_SHARE: u64 = 4;
@@ -37,8 +41,11 @@ pub(super) async fn relocate<D: Disk, C: Clock>(
     let live = records::all(core, segment).await?;
     // On a full disk, what is little may use the room that is kept for deletions: a whole segment is won by it.
     let mut bytes = 0;
-    for live in &live {
+    for (number, live) in live.iter().enumerate() {
         bytes += live.bytes(core).await?.unwrap_or_default();
+        if number % LOOKS_AT_ONCE == LOOKS_AT_ONCE - 1 {
+            runtime::yield_now().await;
+        }
     }
     let frees = bytes as u64 * FREES_SHARE <= segment.length;
     if !frees && core.shared.write_state() != WriteState::Open {

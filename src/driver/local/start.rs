@@ -319,6 +319,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
             return Err(error.into());
         }
         runtime::spawn(log.background());
+        let retirer = log.retirer();
         let total = usize::try_from(volume.budget.total()).unwrap_or(usize::MAX);
         let tables = shared.sizes.tables.min(total / TABLES_SHARE / shared.cores());
         let (ours, disk_too) = (Arc::clone(&shared), disk.clone());
@@ -338,6 +339,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
                 .sorted_runs
                 .then(|| volume.budget.try_reserve(2 * tables as u64))
                 .flatten(),
+            retirer,
             logs: Files::new(disk.clone()),
             segments: Files::new(disk.clone()),
             touched: Touched::new(),
@@ -396,6 +398,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
         let (core, weak) = (self.0.core, Rc::downgrade(&self.0));
         let clock = self.0.clock.clone();
         runtime::spawn(housekeeping::run(weak.clone(), clock.clone(), core, segments, damaged));
+        runtime::spawn(housekeeping::close_files(weak.clone(), clock.clone()));
         if !self.0.shared.checkpoints.is_off() {
             runtime::spawn(checkpoint::run(weak.clone(), clock.clone()));
             runtime::spawn(checkpoint::run_merges(weak, clock));

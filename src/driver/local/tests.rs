@@ -42,6 +42,7 @@ const SMALL: Sizes = Sizes {
     mailbox: 64,
     tables: 1 << 20,
     table_min: 0,
+    closing_rounds: 1,
     ..Sizes::STANDARD
 };
 

@@ -95,7 +95,7 @@ impl<'a> Batch<'a> {
             Request::Abort(subject, key, upload) => self.abort(shard, subject, key, *upload),
             Request::Relocate(relocation) => Ok(self.relocate(shard, relocation)),
             Request::Expire(expiry) => Ok(self.expire(shard, expiry)),
-            Request::Retire(_) | Request::LookForRoom | Request::Freeze(_) => Ok(Answer::Done),
+            Request::LookForRoom | Request::Freeze(_) => Ok(Answer::Done),
         })
     }
 

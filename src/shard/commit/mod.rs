@@ -41,8 +41,6 @@ pub(crate) struct Committer<D: Disk, C: Clock> {
     log: LogWriter<D>,
     /// Taken from the mailbox, not yet decided.
     waiting: VecDeque<Commit>,
-    /// Log segments to be recycled.
-    retiring: Vec<u64>,
     /// Bytes that were committed since somebody looked whether the tables are full.
     since_look: usize,
     /// The tables are full for the rest of this start: what adds is refused.
@@ -66,21 +64,9 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         (finder, keeper): (Rc<Finder<D>>, Rc<Keeper<D>>),
         log: LogWriter<D>,
     ) -> Self {
-        let (waiting, retiring) = (VecDeque::new(), Vec::new());
         let (since_look, exhausted, looking) = (0, false, false);
-        Self {
-            shared,
-            core,
-            clock,
-            finder,
-            keeper,
-            log,
-            waiting,
-            retiring,
-            since_look,
-            exhausted,
-            looking,
-        }
+        let waiting = VecDeque::new();
+        Self { shared, core, clock, finder, keeper, log, waiting, since_look, exhausted, looking }
     }
 
     /// Runs until the mailbox is closed and empty, then seals the log.
@@ -97,7 +83,6 @@ impl<D: Disk, C: Clock> Committer<D, C> {
                 continue;
             }
             self.commit_batch().await;
-            self.retire_segments().await;
             self.look_for_room().await;
         }
         if self.shared.is_abandoned() {
@@ -169,10 +154,8 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             }
             match batch.decide(commit.shard, &commit.request) {
                 Ok(decided) => {
-                    match commit.request {
-                        Request::Retire(segment) => self.retiring.push(segment),
-                        Request::LookForRoom => self.looking = true,
-                        _ => {}
+                    if matches!(commit.request, Request::LookForRoom) {
+                        self.looking = true;
                     }
                     outcomes.push((commit, decided));
                 }
@@ -272,15 +255,6 @@ impl<D: Disk, C: Clock> Committer<D, C> {
     async fn look_for_room(&mut self) {
         if std::mem::take(&mut self.looking) && self.log.has_next_segment().await {
             self.shared.set_write_state(WriteState::Open);
-        }
-    }
-
-    async fn retire_segments(&mut self) {
-        for segment in std::mem::take(&mut self.retiring) {
-            match self.log.retire(segment).await {
-                Ok(()) => self.shared.segments.forget_log(segment),
-                Err(error) => tracing::warn!(segment, %error, "a log segment was not recycled"),
-            }
         }
     }
 }

@@ -44,8 +44,6 @@ pub(crate) enum Request {
     Relocate(Box<Relocation>),
     /// Ends an upload that was given up.
     Expire(Box<Expiry>),
-    /// Not a commit: recycles a log segment of which nothing is live.
-    Retire(u64),
     /// Not a commit: looks whether a disk that was full has room again.
     LookForRoom,
     /// Not a commit: hands over what a checkpoint of these shards consists of, each as it is between two batches.
@@ -205,7 +203,7 @@ impl Request {
                 (1, RECORD + stem.len() + value.len() + body.len())
             }
             Self::Expire(expiry) => (1, RECORD + expiry.stem.len()),
-            Self::Retire(_) | Self::LookForRoom | Self::Freeze(_) => (0, 0),
+            Self::LookForRoom | Self::Freeze(_) => (0, 0),
         }
     }
 }

@@ -11,6 +11,7 @@ mod probe;
 mod reader;
 pub(crate) mod recycled;
 pub mod replay;
+mod retire;
 mod seal;
 mod segments;
 pub(crate) mod verify;

@@ -6,8 +6,10 @@ use super::format::BLOCK;
 use crate::io::DiskFile;
 use crate::io::buffer::AlignedBuffer;
 
-/// Bytes read at once in a walk, where less was asked for.
-const WINDOW: usize = 1 << 20;
+/// Bytes read at once in a walk, where less was asked for: while nothing else is going on, and beside others, who wait
+/// for as long as the core waits for memory that it had not used before.
+pub(super) const WINDOW: usize = 1 << 20;
+pub(super) const WINDOW_BESIDE_OTHERS: usize = 128 << 10;
 
 /// Reads a file from front to back in large pieces, and lends what was asked for.
 pub(super) struct Reader<F> {
@@ -25,9 +27,9 @@ impl<F: DiskFile> Reader<F> {
         Self { file, length, buffer, start: 0, window: 2 * BLOCK }
     }
 
-    /// From now on reads large pieces ahead.
-    pub(super) fn walk(&mut self) {
-        self.window = WINDOW;
+    /// From now on reads so many bytes ahead.
+    pub(super) fn walk(&mut self, window: usize) {
+        self.window = window;
     }
 
     pub(super) fn length(&self) -> u64 {

@@ -13,10 +13,11 @@ use std::path::PathBuf;
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
-use super::reader::Reader;
+use super::reader::{Reader, WINDOW, WINDOW_BESIDE_OTHERS};
 use super::walk::{self, Walked};
 use super::{Layout, LogEnd, LogId, Place, ReplayedRecord};
 use crate::io::{Disk, DiskFile, OpenOptions};
+use crate::runtime;
 
 /// A log segment found in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +139,9 @@ impl ReplayError {
         move |source| Self::Io { segment, source }
     }
 }
+
+/// Records that are visited before others have a turn.
+pub(super) const RECORDS_AT_ONCE: u64 = 256;
 
 pub(super) const READ: OpenOptions =
     OpenOptions { write: false, create_new: false, direct: true, durable_writes: false };
@@ -282,7 +286,7 @@ pub async fn replay_segment<D: Disk>(
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
-    let (summary, walked) = visit_segment(disk, segment, visit).await?;
+    let (summary, walked) = visit_segment(disk, segment, WINDOW, visit).await?;
     let Some(walked) = walked else { return Ok(summary) };
     if !walked.rot.is_empty() {
         return Err(ReplayError::Rot { segment: segment.segment, rot: walked.rot, summary });
@@ -304,13 +308,14 @@ pub(crate) async fn read_segment<D: Disk>(
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
-    Ok(visit_segment(disk, segment, visit).await?.0)
+    Ok(visit_segment(disk, segment, WINDOW_BESIDE_OTHERS, visit).await?.0)
 }
 
 /// Visits the records, and says what a walk has found if one was needed.
 async fn visit_segment<D: Disk>(
     disk: &D,
     segment: &SegmentRef,
+    window: usize,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<(SegmentSummary, Option<Walked>), ReplayError> {
     let error = ReplayError::io(segment.segment);
@@ -330,14 +335,14 @@ async fn visit_segment<D: Disk>(
         let summary = SegmentSummary {
             segment: segment.segment,
             log: segment.log,
-            records: visit_keys(&header, &keys, visit),
+            records: visit_keys(&header, &keys, visit).await,
             last_batch: seal.batch,
             end: seal.offset,
             origin,
         };
         return Ok((summary, None));
     }
-    reader.walk();
+    reader.walk(window);
     let mut each = |frame: &FrameHeader, bytes: &[u8]| {
         if frame.kind != FrameType::Batch {
             return 0;
@@ -375,8 +380,8 @@ pub(super) async fn read_footer<F: DiskFile>(
     }
     let block = reader.get(length - BLOCK as u64, BLOCK).await?;
     let Some(trailer) = Trailer::decode(block, segment) else { return Ok(None) };
-    let frame = reader.get(u64::from(trailer.seal_offset), trailer.seal_length as usize).await?;
-    Ok(walk::seal_frame(frame, segment, trailer.seal_offset))
+    let place = (u64::from(trailer.seal_offset), trailer.seal_length as usize);
+    walk::seal_frame(reader, place, segment, trailer.seal_offset).await
 }
 
 /// The keys that an earlier recovery left; `None` if there are none or they are not whole.
@@ -393,21 +398,26 @@ pub(super) async fn read_keys<D: Disk>(
     let length = file.length().await?;
     let whole = usize::try_from(length).map_err(io::Error::other)?;
     let mut reader = Reader::new(file, length);
-    let frame = reader.get(0, whole).await?;
-    let offset = walk::offset_of(frame);
-    Ok(offset.and_then(|offset| walk::seal_frame(frame, header, offset)))
+    let offset = walk::offset_of(reader.get(0, FRAME_HEADER).await?);
+    let Some(offset) = offset else { return Ok(None) };
+    walk::seal_frame(&mut reader, (0, whole), header, offset).await
 }
 
 /// Visits the records of all frames in a segment's keys; returns how many.
-fn visit_keys(
+async fn visit_keys(
     segment: &SegmentHeader,
     mut keys: &[u8],
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> u64 {
     let mut records = 0;
     while let Some(entry) = format::decode_keys(&mut keys) {
+        let seen = records / RECORDS_AT_ONCE;
         if entry.kind == FrameType::Batch {
             records += visit_table(segment.segment, entry.offset, entry.table, visit);
+        }
+        // A sealed segment may have 200,000 records.
+        if records / RECORDS_AT_ONCE > seen {
+            runtime::yield_now().await;
         }
     }
     records

@@ -2,10 +2,48 @@
 
 use std::io;
 
-use super::format::{BLOCK, FRAME_HEADER, FrameHeader, FrameType, Trailer};
+use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, Trailer};
 use super::segments::{PIECE, Segments};
 use crate::io::buffer::AlignedBuffer;
 use crate::io::{Disk, DiskFile};
+
+/// Bytes of a piece of [`Keys`].
+const KEYS_PIECE: usize = 64 << 10;
+
+/// The keys of a segment that is being written, which may become megabytes. In pieces: one piece that grows would be
+/// copied as a whole to memory that the core has to wait for.
+#[derive(Default)]
+pub(super) struct Keys {
+    pieces: Vec<Vec<u8>>,
+    length: usize,
+}
+
+impl Keys {
+    /// Bytes of all.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Appends a frame's entry and table.
+    pub(super) fn push(&mut self, header: &FrameHeader, crc: u32, table: &[u8]) {
+        let more = KEYS_ENTRY + table.len();
+        self.length += more;
+        match self.pieces.last_mut().filter(|piece| piece.len() + more <= piece.capacity()) {
+            Some(piece) => format::encode_keys(header, crc, table, piece),
+            None => {
+                let mut piece = Vec::with_capacity(KEYS_PIECE.max(more));
+                format::encode_keys(header, crc, table, &mut piece);
+                self.pieces.push(piece);
+            }
+        }
+    }
+
+    fn crc(&self) -> io::Result<u32> {
+        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+        self.pieces.iter().for_each(|piece| digest.update(piece));
+        u32::try_from(digest.finalize()).map_err(io::Error::other)
+    }
+}
 
 /// A full segment whose keys are still to be written.
 pub(super) struct SealJob<F> {
@@ -13,7 +51,7 @@ pub(super) struct SealJob<F> {
     /// All but lengths and payload CRC are as they shall be.
     pub(super) header: FrameHeader,
     pub(super) salt: u64,
-    pub(super) keys: Vec<u8>,
+    pub(super) keys: Keys,
     /// Length of the file.
     pub(super) length: u64,
     /// Cut the file behind the trailer, since nothing will follow.
@@ -28,28 +66,27 @@ impl<D: Disk> Segments<D> {
             kind: FrameType::Seal,
             table_length: keys_length,
             payload_length: keys_length,
-            payload_crc: crc_fast::crc32_iscsi(&job.keys),
+            payload_crc: job.keys.crc()?,
             ..job.header
         };
         let mut buffer = AlignedBuffer::with_capacity(PIECE.min(header.frame_length()));
         buffer.set_length(FRAME_HEADER);
         let crc = header.encode(job.salt, &mut buffer);
         let mut offset = u64::from(header.offset);
-        let mut rest = &job.keys[..];
-        loop {
-            let (piece, behind) = rest.split_at(rest.len().min(buffer.capacity() - buffer.len()));
-            rest = behind;
-            buffer.extend_from_slice(piece);
-            buffer.pad();
-            let (result, back) = job.file.write_at(buffer, offset).await;
-            result?;
-            buffer = back;
-            offset += buffer.len() as u64;
-            buffer.set_length(0);
-            if rest.is_empty() {
-                break;
+        for piece in &job.keys.pieces {
+            let mut rest = &piece[..];
+            while !rest.is_empty() {
+                if buffer.len() == buffer.capacity() {
+                    buffer = write_next(&job.file, buffer, &mut offset).await?;
+                }
+                let room = buffer.capacity() - buffer.len();
+                let (some, behind) = rest.split_at(rest.len().min(room));
+                buffer.extend_from_slice(some);
+                rest = behind;
             }
         }
+        buffer.pad();
+        buffer = write_next(&job.file, buffer, &mut offset).await?;
         let trailer = Trailer {
             segment: header.segment,
             seal_offset: header.offset,
@@ -66,4 +103,17 @@ impl<D: Disk> Segments<D> {
         }
         Ok(())
     }
+}
+
+/// Writes a buffer behind what was written, and empties it.
+async fn write_next<F: DiskFile>(
+    file: &F,
+    buffer: AlignedBuffer,
+    offset: &mut u64,
+) -> io::Result<AlignedBuffer> {
+    let (result, mut buffer) = file.write_at(buffer, *offset).await;
+    result?;
+    *offset += buffer.len() as u64;
+    buffer.set_length(0);
+    Ok(buffer)
 }

@@ -17,8 +17,9 @@ use crate::io::{Disk, DiskFile, OpenOptions};
 use crate::shard::planted::{self, Bug};
 use crate::shard::volume::Volume;
 
-/// Bytes per write, where much is written at once.
-pub(super) const PIECE: usize = 1 << 20;
+/// Bytes per write, where much is written at once. No more: while it gets memory that it had not used before, which a
+/// virtual machine may have to ask for page by page, the core does nothing else.
+pub(super) const PIECE: usize = 128 << 10;
 /// Segments kept ready.
 const SPARES: usize = 1;
 
@@ -149,6 +150,16 @@ impl<D: Disk> Segments<D> {
     pub(super) fn reserve(&self) -> (usize, bool) {
         let state = self.state.borrow();
         (state.spares.len(), state.starved)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.borrow().closed
+    }
+
+    /// There may be room for a spare now: the background work looks.
+    pub(super) fn look_for_room(&self) {
+        self.state.borrow_mut().retry = true;
+        self.signal.notify();
     }
 
     /// Looks again whether the disk has room for a spare, and writes it if so: whoever finds none afterwards is refused.
@@ -341,34 +352,6 @@ impl<D: Disk> Segments<D> {
             self.poison(&error);
         }
         drop(busy);
-    }
-
-    /// Takes a dead segment's file away; durable on return.
-    pub(super) async fn retire(&self, segment: u64) -> io::Result<()> {
-        let layout = self.volume.layout();
-        let path = layout.segment_path(segment);
-        let recycle = !self.state.borrow().closed && self.volume.recycled.wants_more();
-        let options = OpenOptions { direct: true, ..OpenOptions::default() };
-        let whole = recycle
-            && match self.disk.open(&path, options).await {
-                Ok(file) => file.length().await? == self.length,
-                Err(_) => false,
-            };
-        let renamed = whole.then(|| self.volume.next_segment_id());
-        match renamed {
-            Some(renamed) => self.disk.rename(&path, &layout.segment_path(renamed)).await?,
-            None => self.disk.remove_if_there(&path).await?,
-        }
-        self.disk.remove_if_there(&layout.keys_path(segment)).await?;
-        self.disk.sync_directory(&layout.log()).await?;
-        // Not before its new name is durable: it may be written to at once.
-        if let Some(renamed) = renamed {
-            self.volume.recycled.give(renamed, self.length);
-        }
-        // There may be room now.
-        self.state.borrow_mut().retry = true;
-        self.signal.notify();
-        Ok(())
     }
 
     /// One thing to do, if there is one; false if there is nothing.

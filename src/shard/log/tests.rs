@@ -1,5 +1,7 @@
 //! Writer and replay together, on the disk in memory and on the real one.
 
+mod turns;
+
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -613,7 +615,7 @@ fn a_recycled_file_never_shows_its_former_life() {
             batch += 1;
             writer.append(&[record(batch, 9000)]).await.unwrap();
         }
-        writer.retire(first).await.unwrap();
+        writer.retirer().retire(first).await.unwrap();
         assert!(bench.disk.content(&bench.layout().segment_path(first)).is_err());
         let begin = batch;
         let second = writer.current_segment();

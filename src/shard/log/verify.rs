@@ -5,7 +5,7 @@ use std::io;
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
-use super::reader::Reader;
+use super::reader::{Reader, WINDOW_BESIDE_OTHERS};
 use super::replay::{READ, SegmentRef, read_footer, read_keys};
 use super::{Place, ReplayedRecord, walk};
 use crate::io::Disk;
@@ -72,7 +72,7 @@ pub(crate) async fn verify_segment<D: Disk>(
     } else {
         found.flaws.push(Flaw { offset: 0, kind: FlawKind::Header });
     }
-    reader.walk();
+    reader.walk(WINDOW_BESIDE_OTHERS);
     let mut flaws = Vec::new();
     let mut frames = 0;
     let mut each = |frame: &FrameHeader, bytes: &[u8]| {

@@ -5,10 +5,14 @@ use std::io;
 use super::LogId;
 use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader};
 use super::reader::Reader;
-use super::replay::{READ, Rot, SegmentRef};
+use super::replay::{READ, RECORDS_AT_ONCE, Rot, SegmentRef};
 use crate::io::buffer::AlignedBuffer;
 use crate::io::{Disk, DiskFile, OpenOptions};
+use crate::runtime;
 use crate::shard::planted::{self, Bug};
+
+/// Bytes of a Seal frame that are read at once, a multiple of [`BLOCK`].
+const SEAL_PIECE: usize = 128 << 10;
 
 /// What a walk has found.
 pub(super) struct Walked {
@@ -33,15 +37,35 @@ pub(super) fn payload<'f>(frame: &'f [u8], header: &FrameHeader) -> Option<&'f [
     (whole || planted::is(Bug::PayloadNotChecked)).then_some(payload)
 }
 
-/// A Seal frame and its keys, if it is whole.
-pub(super) fn seal_frame(
-    frame: &[u8],
+/// The Seal frame that lies at `at` and names `offset`, and its keys; `None` if it is not whole. `length` is how long
+/// it should be. It may have megabytes, so they are read piece by piece.
+pub(super) async fn seal_frame<F: DiskFile>(
+    reader: &mut Reader<F>,
+    (at, length): (u64, usize),
     segment: &SegmentHeader,
     offset: u32,
-) -> Option<(FrameHeader, Vec<u8>)> {
-    let (header, _) = FrameHeader::decode(frame, segment, offset)?;
-    let keys = payload(frame, &header)?;
-    (header.kind == FrameType::Seal).then(|| (header, keys.to_vec()))
+) -> io::Result<Option<(FrameHeader, Vec<u8>)>> {
+    let first = reader.get(at, length.min(SEAL_PIECE)).await?;
+    let Some((header, _)) = FrameHeader::decode(first, segment, offset) else { return Ok(None) };
+    let payload_length = header.payload_length as usize;
+    let whole = FRAME_HEADER + payload_length;
+    if header.kind != FrameType::Seal || whole > length {
+        return Ok(None);
+    }
+    let mut keys = Vec::with_capacity(payload_length);
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    let mut done = 0;
+    while done < whole {
+        let piece = reader.get(at + done as u64, SEAL_PIECE.min(whole - done)).await?;
+        let behind_header = FRAME_HEADER.saturating_sub(done);
+        let Some(some) = piece.get(behind_header..) else { break };
+        digest.update(some);
+        keys.extend_from_slice(some);
+        done += SEAL_PIECE;
+    }
+    let is_whole = keys.len() == payload_length && digest.finalize() == header.payload_crc.into();
+    let passes = is_whole || planted::is(Bug::PayloadNotChecked);
+    Ok(passes.then_some((header, keys)))
 }
 
 /// The offset that a frame header names. Keys beside a segment name the segment's end.
@@ -99,6 +123,7 @@ pub(super) async fn frames<F: DiskFile>(
                 let bytes = reader.get(u64::from(frame.offset), frame.frame_length()).await?;
                 let table = FRAME_HEADER..FRAME_HEADER + frame.table_length as usize;
                 let table = bytes.get(table).unwrap_or_default();
+                let seen = walked.records / RECORDS_AT_ONCE;
                 walked.records += each(&frame, bytes);
                 format::encode_keys(&frame, crc, table, &mut walked.keys);
                 walked.last_batch = frame.batch;
@@ -109,6 +134,9 @@ pub(super) async fn frames<F: DiskFile>(
                     batch: frame.batch + 1,
                     previous_crc: Some(crc),
                 };
+                if walked.records / RECORDS_AT_ONCE > seen {
+                    runtime::yield_now().await;
+                }
             }
             Met::Nothing if planted::is(Bug::RotTakenForTail) => break,
             Met::Nothing => {

@@ -14,7 +14,8 @@ use super::format::{
 };
 use super::probe;
 pub use super::probe::SyncMethod;
-use super::seal::SealJob;
+pub use super::retire::Retirer;
+use super::seal::{Keys, SealJob};
 use super::segments::{self, Segments};
 use super::{Appended, LogEnd, LogId, LogPoint, NewRecord, Place};
 use crate::io::Disk;
@@ -47,7 +48,7 @@ struct Current<F> {
     /// Where the next frame goes.
     end: u64,
     /// What its footer will hold.
-    keys: Vec<u8>,
+    keys: Keys,
 }
 
 impl<D: Disk> LogWriter<D> {
@@ -77,7 +78,7 @@ impl<D: Disk> LogWriter<D> {
             segment: first.segment,
             position: 0,
             end: BLOCK as u64,
-            keys: Vec::new(),
+            keys: Keys::default(),
         };
         let frame = AlignedBuffer::with_capacity(FRAME_START);
         let mut writer = Self {
@@ -230,18 +231,10 @@ impl<D: Disk> LogWriter<D> {
         }
     }
 
-    /// Takes a segment whose records are all dead out of the data folder, durably: its file is
-    /// recycled or unlinked. No reader may use it any more.
-    ///
-    /// # Errors
-    /// As the disk says; the segment may be retired again later.
-    ///
-    /// # Panics
-    /// If it is the segment being written.
-    pub fn retire(&self, segment: u64) -> impl Future<Output = io::Result<()>> + 'static + use<D> {
-        assert_ne!(segment, self.current.segment, "the segment being written is not dead");
-        let segments = Rc::clone(&self.segments);
-        async move { segments.retire(segment).await }
+    /// Whoever takes dead segments away, while appends go on.
+    #[must_use]
+    pub fn retirer(&self) -> Retirer<D> {
+        Retirer(Rc::downgrade(&self.segments))
     }
 
     fn check(&self) -> Result<(), LogError> {
@@ -293,7 +286,7 @@ impl<D: Disk> LogWriter<D> {
             segment: spare.segment,
             position: self.current.position + 1,
             end: BLOCK as u64,
-            keys: Vec::new(),
+            keys: Keys::default(),
         };
         let frame = self
             .write_segment_header(frame, previous)
@@ -432,7 +425,7 @@ impl<D: Disk> LogWriter<D> {
         }
         result.map_err(|error| self.poison(&error))?;
         let table = &frame[FRAME_HEADER..FRAME_HEADER + header.table_length as usize];
-        format::encode_keys(header, crc, table, &mut self.current.keys);
+        self.current.keys.push(header, crc, table);
         self.current.end += frame.len() as u64;
         self.previous_crc = crc;
         Ok(frame)

@@ -25,6 +25,7 @@ const SIZES: Sizes = Sizes {
     replay: 1 << 20,
     checkpoint_segments: 2,
     index_period_ms: 2,
+    closing_rounds: 1,
 };
 
 /// One core on the disk; all of it stops at the end as at a power cut.

@@ -1,5 +1,8 @@
 //! What is dead does not stay on the disk.
 
+use std::collections::VecDeque;
+
+use super::super::housekeeping::Housekeeper;
 use super::*;
 
 const SEGMENT: u64 = 12 << 20;
@@ -108,5 +111,29 @@ fn a_data_segment_that_nobody_fills_any_more_gives_its_room_back() {
         // The next one goes to a new segment.
         put(&driver, "d", Given::new(body(1 << 20, 2))).await.unwrap();
         assert_eq!(get(&driver, "d").await.unwrap(), body(1 << 20, 2));
+    });
+}
+
+#[test]
+fn what_follows_a_log_segment_that_could_not_be_retired_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    on_one_core(folder.path(), async |driver| {
+        let core = &driver.0;
+        let layout = core.shared.volume.layout();
+        let (first, second) = (1, 2);
+        // What cannot be unlinked.
+        let keys = layout.keys_path(first);
+        std::fs::create_dir(&keys).unwrap();
+        let path = layout.segment_path(second);
+        std::fs::OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
+        let mut keeper = Housekeeper::new(VecDeque::new(), false);
+        keeper.closing_logs.push(first, 1);
+        keeper.closing_logs.push(second, 1);
+        keeper.retire_closed(core).await;
+        assert!(path.exists());
+        // Whether it is there at the next start is not known, so it helps nothing that it can be unlinked now.
+        std::fs::remove_dir(&keys).unwrap();
+        keeper.retire_closed(core).await;
+        assert!(path.exists());
     });
 }
