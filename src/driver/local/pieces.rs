@@ -35,7 +35,7 @@ use crate::shard::planted::{self, Bug};
 const PIECE_MAX: usize = 1 << 20;
 
 /// Pieces in flight while memory is plenty.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 /// Most pages of the table that are read at once.
 const PAGES_MAX: u64 = 16;

@@ -11,8 +11,8 @@ use crate::io::buffer::{ALIGNMENT, AlignedBuffer};
 use crate::io::{Disk, DiskFile, OpenOptions};
 use crate::shard::log::Place;
 
-/// Bytes that are written at once.
-const PIECE: usize = 1 << 20;
+/// Bytes that are written at once. No more: while it gets memory that it had not used before, the core does nothing else.
+const PIECE: usize = 256 << 10;
 
 /// Bytes for which there is room at first: most runs are of small tables.
 const PIECE_FIRST: usize = 64 << 10;
