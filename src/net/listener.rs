@@ -18,8 +18,8 @@ use super::frontend::Frontend;
 use super::pulse::Watched;
 use super::{Handler, connection};
 use crate::io::socket;
-use crate::runtime;
 use crate::runtime::placement::{Load, Loads};
+use crate::runtime::{self, Pauses};
 
 /// Connections that wait to be accepted, per core.
 const BACKLOG: i32 = 1024;
@@ -129,15 +129,12 @@ impl Acceptor {
 
     /// Accepts until the front end is closed.
     pub(super) async fn run<H: Handler>(self, frontend: Rc<Frontend<H>>, watched: Watched) {
-        let mut turn = 0;
+        let pauses = Pauses::after(TURN);
         while frontend.is_accepting() {
             match socket::accept(&self.listener) {
                 Ok(Some(stream)) => {
                     place(&frontend, stream);
-                    turn += 1;
-                    if turn % TURN == 0 {
-                        runtime::yield_now().await;
-                    }
+                    pauses.count(1).await;
                 }
                 // Not relaxed: on epoll that would return at once for ever. Idleness is no reason to
                 // stop listening, so every end of the wait leads back to the question above.

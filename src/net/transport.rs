@@ -14,9 +14,9 @@ use monoio::net::TcpStream;
 
 use super::pulse::{Pulse, Stop};
 use crate::io::socket;
-use crate::runtime;
+use crate::runtime::Pauses;
 
-/// Bytes moved before the other tasks of the core get their turn.
+/// Bytes moved before the other tasks of the core get their turn: a fast client must not hold it.
 const TURN_BYTES: usize = 1 << 20;
 
 /// Why nothing more can be moved over a connection.
@@ -41,7 +41,7 @@ pub struct Transport {
     stream: TcpStream,
     pulse: Rc<Pulse>,
     sent: Cell<u64>,
-    turn: Cell<usize>,
+    pauses: Pauses,
     left: Cell<bool>,
 }
 
@@ -49,7 +49,13 @@ impl Transport {
     /// Takes over a non-blocking stream.
     #[must_use]
     pub fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
-        Self { stream, pulse, sent: Cell::new(0), turn: Cell::new(0), left: Cell::new(false) }
+        Self {
+            stream,
+            pulse,
+            sent: Cell::new(0),
+            pauses: Pauses::after(TURN_BYTES),
+            left: Cell::new(false),
+        }
     }
 
     /// What patience sees of it.
@@ -87,7 +93,7 @@ impl Transport {
         loop {
             if let Some(count) = self.receive_now(buffer)? {
                 self.pulse.count(count);
-                self.take_turn(count).await;
+                self.pauses.count(count).await;
                 return Ok(count);
             }
             // Not relaxed: on epoll that would return at once for ever.
@@ -182,15 +188,6 @@ impl Transport {
     async fn moved(&self, count: usize) {
         self.sent.set(self.sent.get() + count as u64);
         self.pulse.count(count);
-        self.take_turn(count).await;
-    }
-
-    /// A fast client must not hold the core.
-    async fn take_turn(&self, count: usize) {
-        self.turn.set(self.turn.get() + count);
-        if self.turn.get() >= TURN_BYTES {
-            self.turn.set(0);
-            runtime::yield_now().await;
-        }
+        self.pauses.count(count).await;
     }
 }

@@ -8,6 +8,7 @@ pub mod rendezvous;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 
+use std::cell::Cell;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -95,9 +96,35 @@ pub async fn yield_now() {
     .await;
 }
 
+/// Lets the other tasks of this core run now and then while a long loop goes on.
+#[derive(Debug)]
+pub struct Pauses {
+    every: usize,
+    steps: Cell<usize>,
+}
+
+impl Pauses {
+    /// The others run each time that so many steps were counted, or a few more.
+    #[must_use]
+    pub const fn after(every: usize) -> Self {
+        Self { every, steps: Cell::new(0) }
+    }
+
+    /// Counts steps that were made.
+    ///
+    /// # Cancel safety
+    /// The steps are counted when the future is first polled.
+    pub async fn count(&self, steps: usize) {
+        self.steps.set(self.steps.get() + steps);
+        if self.steps.get() >= self.every {
+            self.steps.set(0);
+            yield_now().await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::rc::Rc;
 
     use super::core::{Backend, BlockingPool, block_on};
@@ -122,5 +149,25 @@ mod tests {
             });
             run.unwrap();
         }
+    }
+
+    #[test]
+    fn others_run_each_time_that_so_many_steps_were_counted() {
+        let run = block_on(Backend::Uring, &BlockingPool::new(1), async {
+            let turns = Rc::new(Cell::new(0));
+            let others = turns.clone();
+            spawn(async move {
+                for turn in 1.. {
+                    others.set(turn);
+                    yield_now().await;
+                }
+            });
+            let pauses = Pauses::after(3);
+            for (steps, expected) in [(1, 0), (1, 0), (1, 1), (2, 1), (5, 2), (2, 2), (3, 3)] {
+                pauses.count(steps).await;
+                assert_eq!(turns.get(), expected);
+            }
+        });
+        run.unwrap();
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Segment {
     written: AtomicU64,
     /// Nothing is added any more.
     sealed: AtomicBool,
-    /// Log segment: nobody reads it any more. Data segment: queued to be freed, or freed.
+    /// Data segment: queued to be freed, or freed.
     gone: AtomicBool,
     /// Data segment: some of its bytes are damaged, so it cannot be emptied.
     stuck: AtomicBool,
@@ -82,17 +82,7 @@ impl Segments {
         self.data.contains_key(&id)
     }
 
-    /// Nobody reads a log segment any more: whoever has its file open closes it.
-    pub(crate) fn shut_log(&self, id: u64) {
-        self.log(id).gone.store(true, Ordering::Release);
-    }
-
-    /// Whether a log segment is gone, or nobody reads it any more.
-    pub(crate) fn is_log_shut(&self, id: u64) -> bool {
-        self.log.get(&id).is_none_or(|entry| entry.value().gone.load(Ordering::Acquire))
-    }
-
-    /// Forgets a log segment that was retired.
+    /// Forgets a log segment that nobody reads any more: whoever has its file open closes it.
     pub(crate) fn forget_log(&self, id: u64) {
         self.log.remove(&id);
     }

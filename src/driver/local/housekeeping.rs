@@ -111,7 +111,7 @@ pub(super) async fn close_files<D: Disk, C: Clock>(core: Weak<Core<D, C>>, clock
         clock.sleep(PERIOD).await;
         let Some(core) = core.upgrade().filter(|core| !core.stopping.get()) else { return };
         let segments = &core.shared.segments;
-        core.logs.close_if(|id| segments.is_log_shut(id));
+        core.logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
         core.finder.close_if(|id| !core.shared.checkpoints.has_run(id));
     }
@@ -231,7 +231,7 @@ impl Housekeeper {
                 }
                 Condemned::File(name) => unlink(core, name).await,
                 Condemned::LogSegment(segment) => {
-                    core.shared.segments.shut_log(segment);
+                    core.shared.segments.forget_log(segment);
                     self.closing_logs.push(segment, core.shared.sizes.closing_rounds);
                 }
             }
@@ -260,7 +260,6 @@ impl Housekeeper {
                 }
                 return;
             }
-            core.shared.segments.forget_log(id);
             if self.is_old(core, id) {
                 core.shared.set_old_logs(core.shared.old_logs() - 1);
             }

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
 use crate::model::TenantId;
-use crate::runtime;
+use crate::runtime::Pauses;
 use crate::shard::commit::{Relocation, Request};
 use crate::shard::extent::block_crc;
 use crate::shard::index::key::Keyspace;
@@ -41,11 +41,10 @@ pub(super) async fn relocate<D: Disk, C: Clock>(
     let live = records::all(core, segment).await?;
     // On a full disk, what is little may use the room that is kept for deletions: a whole segment is won by it.
     let mut bytes = 0;
-    for (number, live) in live.iter().enumerate() {
+    let pauses = Pauses::after(LOOKS_AT_ONCE);
+    for live in &live {
         bytes += live.bytes(core).await?.unwrap_or_default();
-        if number % LOOKS_AT_ONCE == LOOKS_AT_ONCE - 1 {
-            runtime::yield_now().await;
-        }
+        pauses.count(1).await;
     }
     let frees = bytes as u64 * FREES_SHARE <= segment.length;
     if !frees && core.shared.write_state() != WriteState::Open {

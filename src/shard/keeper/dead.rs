@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Keeper;
 use super::flush::ENTRIES;
 use crate::io::Disk;
-use crate::runtime;
+use crate::runtime::Pauses;
 use crate::shard::index::checkpoint::Accounts;
 use crate::shard::index::run::Version;
 use crate::shard::index::{MemTable, View, key};
@@ -88,15 +88,14 @@ async fn count(shard: u8, frozen: &MemTable) {
         return;
     }
     let mut holdings = Accounts::default();
-    for (number, found) in frozen.table.entries().enumerate() {
+    let pauses = Pauses::after(ENTRIES);
+    for found in frozen.table.entries() {
         let (stem, sequence) = key::split(found.key());
         let entry = found.value();
         let version = Version { stem, sequence, place: entry.place, value: &entry.value };
         // A malformed value is not counted; recovery tells of it.
         let _ = holdings.add(shard, &version);
-        if number % ENTRIES == ENTRIES - 1 {
-            runtime::yield_now().await;
-        }
+        pauses.count(1).await;
     }
     // Nothing is added to it, so whoever counts comes to the same.
     let _ = frozen.holdings().set(holdings);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{KeepError, Keeper, remove_run};
 use crate::io::Disk;
-use crate::runtime;
+use crate::runtime::Pauses;
 use crate::shard::freeze::{FrozenShard, Listed};
 use crate::shard::index::checkpoint::{Accounts, CheckpointBuilder, Derived};
 use crate::shard::index::run::{Run, RunWriter, Version, directory, path as run_path};
@@ -143,7 +143,8 @@ impl<D: Disk> Keeper<D> {
         let mut holdings = Accounts::default();
         // Where there is nothing below, a tombstone hides nothing.
         let hides = !self.shared.index.shard(shard).view().runs.is_empty();
-        for (number, found) in table.table.entries().enumerate() {
+        let pauses = Pauses::after(ENTRIES);
+        for found in table.table.entries() {
             let (stem, sequence) = key::split(found.key());
             let entry = found.value();
             let version = Version { stem, sequence, place: entry.place, value: &entry.value };
@@ -152,9 +153,7 @@ impl<D: Disk> Keeper<D> {
             if hides || !entry.is_tombstone() {
                 writer.push(stem, sequence, entry.place, &entry.value).await?;
             }
-            if number % ENTRIES == ENTRIES - 1 {
-                runtime::yield_now().await;
-            }
+            pauses.count(1).await;
         }
         Ok(holdings)
     }
@@ -170,11 +169,10 @@ impl<D: Disk> Keeper<D> {
         let ids: Vec<u64> = runs.iter().map(|run| run.id()).collect();
         let FrozenShard { sequence, point, .. } = *shard;
         let mut checkpoint = CheckpointBuilder::new(shard.shard, sequence, point, &ids, accounts);
-        for (number, listed) in shard.listed.iter().enumerate() {
+        let pauses = Pauses::after(ENTRIES);
+        for listed in &shard.listed {
             checkpoint.resident(&listed.version());
-            if number % ENTRIES == ENTRIES - 1 {
-                runtime::yield_now().await;
-            }
+            pauses.count(1).await;
         }
         let layout = self.shared.volume.layout();
         let written = checkpoint.write(&self.disk, layout).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{KeepError, Keeper};
 use crate::io::Disk;
-use crate::runtime;
+use crate::runtime::Pauses;
 use crate::shard::index::View;
 use crate::shard::index::checkpoint::{Checkpoint, CheckpointBuilder, Derived};
 use crate::shard::index::run::{Merge, Run, RunCursor, RunWriter, directory, path as run_path};
@@ -125,7 +125,8 @@ impl<D: Disk> Keeper<D> {
     ) -> Result<(), KeepError> {
         let reader = self.finder.reader();
         let mut merge = Merge::new(runs.iter().map(|run| RunCursor::new(Arc::clone(run), false)));
-        for number in 1_usize.. {
+        let pauses = Pauses::after(VERSIONS);
+        loop {
             if !merge.try_ready(reader.cache)? {
                 if self.stopping.get() {
                     return Err(KeepError::Stopping);
@@ -138,9 +139,7 @@ impl<D: Disk> Keeper<D> {
                 writer.push(stem, version.sequence, version.place, value).await?;
             }
             merge.next()?;
-            if number % VERSIONS == 0 {
-                runtime::yield_now().await;
-            }
+            pauses.count(1).await;
         }
         Ok(())
     }

@@ -6,10 +6,12 @@ use super::format::BLOCK;
 use crate::io::DiskFile;
 use crate::io::buffer::AlignedBuffer;
 
-/// Bytes read at once in a walk, where less was asked for: while nothing else is going on, and beside others, who wait
-/// for as long as the core waits for memory that it had not used before.
+/// Bytes of a segment that are read or written at once beside other work, a multiple of [`BLOCK`]. No more: while it
+/// gets memory that it had not used before, which a virtual machine may have to ask for page by page, the core does
+/// nothing else.
+pub(super) const PIECE: usize = 128 << 10;
+/// Bytes read at once in a walk while nothing else is going on.
 pub(super) const WINDOW: usize = 1 << 20;
-pub(super) const WINDOW_BESIDE_OTHERS: usize = 128 << 10;
 
 /// Reads a file from front to back in large pieces, and lends what was asked for.
 pub(super) struct Reader<F> {

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
-use super::reader::{Reader, WINDOW, WINDOW_BESIDE_OTHERS};
+use super::reader::{PIECE, Reader, WINDOW};
 use super::walk::{self, Walked};
 use super::{Layout, LogEnd, LogId, Place, ReplayedRecord};
 use crate::io::{Disk, DiskFile, OpenOptions};
-use crate::runtime;
+use crate::runtime::Pauses;
 
 /// A log segment found in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl ReplayError {
 }
 
 /// Records that are visited before others have a turn.
-pub(super) const RECORDS_AT_ONCE: u64 = 256;
+pub(super) const RECORDS_AT_ONCE: usize = 256;
 
 pub(super) const READ: OpenOptions =
     OpenOptions { write: false, create_new: false, direct: true, durable_writes: false };
@@ -308,7 +308,7 @@ pub(crate) async fn read_segment<D: Disk>(
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
-    Ok(visit_segment(disk, segment, WINDOW_BESIDE_OTHERS, visit).await?.0)
+    Ok(visit_segment(disk, segment, PIECE, visit).await?.0)
 }
 
 /// Visits the records, and says what a walk has found if one was needed.
@@ -410,14 +410,13 @@ async fn visit_keys(
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> u64 {
     let mut records = 0;
+    let pauses = Pauses::after(RECORDS_AT_ONCE);
     while let Some(entry) = format::decode_keys(&mut keys) {
-        let seen = records / RECORDS_AT_ONCE;
         if entry.kind == FrameType::Batch {
-            records += visit_table(segment.segment, entry.offset, entry.table, visit);
-        }
-        // A sealed segment may have 200,000 records.
-        if records / RECORDS_AT_ONCE > seen {
-            runtime::yield_now().await;
+            let seen = visit_table(segment.segment, entry.offset, entry.table, visit);
+            records += seen as u64;
+            // A sealed segment may have 200,000 of them.
+            pauses.count(seen).await;
         }
     }
     records
@@ -429,7 +428,7 @@ pub(super) fn visit_table(
     frame_offset: u32,
     table: &[u8],
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
-) -> u64 {
+) -> usize {
     let lead = u32::try_from(FRAME_HEADER + table.len()).unwrap_or(u32::MAX);
     let mut offset = frame_offset.saturating_add(lead);
     let mut rest = table;

@@ -2,15 +2,16 @@
 
 use std::io;
 
-use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, KEYS_ENTRY, Trailer};
-use super::segments::{PIECE, Segments};
+use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, KEYS_ENTRY, Trailer};
+use super::reader::PIECE;
+use super::segments::Segments;
 use crate::io::buffer::AlignedBuffer;
 use crate::io::{Disk, DiskFile};
 
 /// Bytes of a piece of [`Keys`].
 const KEYS_PIECE: usize = 64 << 10;
 
-/// The keys of a segment that is being written, which may become megabytes. In pieces: one piece that grows would be
+/// The keys of a segment that is being written or walked, which may become megabytes. In pieces: one piece that grows would be
 /// copied as a whole to memory that the core has to wait for.
 #[derive(Default)]
 pub(super) struct Keys {
@@ -61,48 +62,60 @@ pub(super) struct SealJob<F> {
 impl<D: Disk> Segments<D> {
     /// Writes Seal frame and trailer; durable on return.
     pub(super) async fn seal(&self, job: SealJob<D::File>) -> io::Result<()> {
-        let keys_length = u32::try_from(job.keys.len()).map_err(io::Error::other)?;
-        let header = FrameHeader {
-            kind: FrameType::Seal,
-            table_length: keys_length,
-            payload_length: keys_length,
-            payload_crc: job.keys.crc()?,
-            ..job.header
-        };
-        let mut buffer = AlignedBuffer::with_capacity(PIECE.min(header.frame_length()));
-        buffer.set_length(FRAME_HEADER);
-        let crc = header.encode(job.salt, &mut buffer);
-        let mut offset = u64::from(header.offset);
-        for piece in &job.keys.pieces {
-            let mut rest = &piece[..];
-            while !rest.is_empty() {
-                if buffer.len() == buffer.capacity() {
-                    buffer = write_next(&job.file, buffer, &mut offset).await?;
-                }
-                let room = buffer.capacity() - buffer.len();
-                let (some, behind) = rest.split_at(rest.len().min(room));
-                buffer.extend_from_slice(some);
-                rest = behind;
-            }
-        }
-        buffer.pad();
-        buffer = write_next(&job.file, buffer, &mut offset).await?;
-        let trailer = Trailer {
-            segment: header.segment,
-            seal_offset: header.offset,
-            seal_length: u32::try_from(header.frame_length()).map_err(io::Error::other)?,
-            seal_crc: crc,
-        };
-        buffer.set_length(BLOCK);
-        trailer.encode(job.salt, &mut buffer);
-        let place = if job.cut { offset } else { job.length - BLOCK as u64 };
-        self.write_durably(&job.file, buffer, place).await.0?;
+        let offset = job.header.offset;
+        let (seal_length, seal_crc) =
+            write_keys(&job.file, u64::from(offset), job.header, job.salt, &job.keys).await?;
+        let trailer =
+            Trailer { segment: job.header.segment, seal_offset: offset, seal_length, seal_crc };
+        let mut block = AlignedBuffer::with_capacity(BLOCK);
+        block.set_length(BLOCK);
+        trailer.encode(job.salt, &mut block);
+        let end = u64::from(offset) + u64::from(seal_length);
+        let place = if job.cut { end } else { job.length - BLOCK as u64 };
+        self.write_durably(&job.file, block, place).await.0?;
         if job.cut {
             // Only gives space back: a longer file is found sealed by walking its frames.
-            job.file.set_length(offset + BLOCK as u64).await?;
+            job.file.set_length(end + BLOCK as u64).await?;
         }
         Ok(())
     }
+}
+
+/// Writes a Seal frame at `at`, piece by piece; not durable on return. `seal` says all but lengths and payload CRC.
+/// Returns the frame's length and header CRC.
+///
+/// # Errors
+/// As the disk says; part of the frame may be there then.
+pub(super) async fn write_keys<F: DiskFile>(
+    file: &F,
+    at: u64,
+    seal: FrameHeader,
+    salt: u64,
+    keys: &Keys,
+) -> io::Result<(u32, u32)> {
+    let length = u32::try_from(keys.len()).map_err(io::Error::other)?;
+    let payload_crc = keys.crc()?;
+    let seal = FrameHeader { table_length: length, payload_length: length, payload_crc, ..seal };
+    let whole = u32::try_from(seal.frame_length()).map_err(io::Error::other)?;
+    let mut buffer = AlignedBuffer::with_capacity(PIECE.min(seal.frame_length()));
+    buffer.set_length(FRAME_HEADER);
+    let crc = seal.encode(salt, &mut buffer);
+    let mut offset = at;
+    for piece in &keys.pieces {
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            if buffer.len() == buffer.capacity() {
+                buffer = write_next(file, buffer, &mut offset).await?;
+            }
+            let room = buffer.capacity() - buffer.len();
+            let (some, behind) = rest.split_at(rest.len().min(room));
+            buffer.extend_from_slice(some);
+            rest = behind;
+        }
+    }
+    buffer.pad();
+    write_next(file, buffer, &mut offset).await?;
+    Ok((whole, crc))
 }
 
 /// Writes a buffer behind what was written, and empties it.

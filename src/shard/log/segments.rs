@@ -11,15 +11,13 @@ use std::task::{Poll, Waker};
 
 use super::format::BLOCK;
 use super::probe::SyncMethod;
+use super::reader::PIECE;
 use super::seal::SealJob;
 use crate::io::buffer::AlignedBuffer;
 use crate::io::{Disk, DiskFile, OpenOptions};
 use crate::shard::planted::{self, Bug};
 use crate::shard::volume::Volume;
 
-/// Bytes per write, where much is written at once. No more: while it gets memory that it had not used before, which a
-/// virtual machine may have to ask for page by page, the core does nothing else.
-pub(super) const PIECE: usize = 128 << 10;
 /// Segments kept ready.
 const SPARES: usize = 1;
 

@@ -5,7 +5,7 @@ use std::io;
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
-use super::reader::{Reader, WINDOW_BESIDE_OTHERS};
+use super::reader::{PIECE, Reader};
 use super::replay::{READ, SegmentRef, read_footer, read_keys};
 use super::{Place, ReplayedRecord, walk};
 use crate::io::Disk;
@@ -72,7 +72,7 @@ pub(crate) async fn verify_segment<D: Disk>(
     } else {
         found.flaws.push(Flaw { offset: 0, kind: FlawKind::Header });
     }
-    reader.walk(WINDOW_BESIDE_OTHERS);
+    reader.walk(PIECE);
     let mut flaws = Vec::new();
     let mut frames = 0;
     let mut each = |frame: &FrameHeader, bytes: &[u8]| {
@@ -131,10 +131,12 @@ async fn look_at_footer<D: Disk>(
             }
             let begin = u64::from(seal.offset);
             let used = FRAME_HEADER + keys.len();
-            let frame = reader.get(begin, seal.frame_length()).await?;
+            let last_block = used / BLOCK * BLOCK;
+            let length = seal.frame_length() - last_block;
+            let end = reader.get(begin + last_block as u64, length).await?;
             if !found.sealed || found.end != seal.offset {
                 found.flaws.push(Flaw { offset: begin, kind: FlawKind::Footer });
-            } else if !frame.get(used..).is_some_and(walk::is_zero) {
+            } else if !end.get(used - last_block..).is_some_and(walk::is_zero) {
                 let offset = begin + used as u64;
                 found.flaws.push(Flaw { offset, kind: FlawKind::Padding });
             }
@@ -162,7 +164,7 @@ fn visit_bodies(
     frame: &FrameHeader,
     bytes: &[u8],
     visit: &mut dyn FnMut(ReplayedRecord<'_>, &[u8]),
-) -> u64 {
+) -> usize {
     let mut body_at = FRAME_HEADER + frame.table_length as usize;
     let mut rest = bytes.get(FRAME_HEADER..body_at).unwrap_or_default();
     let mut records = 0;

@@ -3,16 +3,13 @@
 use std::io;
 
 use super::LogId;
-use super::format::{self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader};
-use super::reader::Reader;
+use super::format::{BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader};
+use super::reader::{PIECE, Reader};
 use super::replay::{READ, RECORDS_AT_ONCE, Rot, SegmentRef};
-use crate::io::buffer::AlignedBuffer;
+use super::seal::{Keys, write_keys};
 use crate::io::{Disk, DiskFile, OpenOptions};
-use crate::runtime;
+use crate::runtime::Pauses;
 use crate::shard::planted::{self, Bug};
-
-/// Bytes of a Seal frame that are read at once, a multiple of [`BLOCK`].
-const SEAL_PIECE: usize = 128 << 10;
 
 /// What a walk has found.
 pub(super) struct Walked {
@@ -22,7 +19,7 @@ pub(super) struct Walked {
     pub(super) rot: Vec<Rot>,
     /// Header CRC of the last frame.
     last_crc: u32,
-    keys: Vec<u8>,
+    keys: Keys,
     /// Everything behind the end is zero.
     tail_is_zero: bool,
     /// The walk ended at a Seal frame.
@@ -45,7 +42,7 @@ pub(super) async fn seal_frame<F: DiskFile>(
     segment: &SegmentHeader,
     offset: u32,
 ) -> io::Result<Option<(FrameHeader, Vec<u8>)>> {
-    let first = reader.get(at, length.min(SEAL_PIECE)).await?;
+    let first = reader.get(at, length.min(PIECE)).await?;
     let Some((header, _)) = FrameHeader::decode(first, segment, offset) else { return Ok(None) };
     let payload_length = header.payload_length as usize;
     let whole = FRAME_HEADER + payload_length;
@@ -56,12 +53,12 @@ pub(super) async fn seal_frame<F: DiskFile>(
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
     let mut done = 0;
     while done < whole {
-        let piece = reader.get(at + done as u64, SEAL_PIECE.min(whole - done)).await?;
+        let piece = reader.get(at + done as u64, PIECE.min(whole - done)).await?;
         let behind_header = FRAME_HEADER.saturating_sub(done);
         let Some(some) = piece.get(behind_header..) else { break };
         digest.update(some);
         keys.extend_from_slice(some);
-        done += SEAL_PIECE;
+        done += PIECE;
     }
     let is_whole = keys.len() == payload_length && digest.finalize() == header.payload_crc.into();
     let passes = is_whole || planted::is(Bug::PayloadNotChecked);
@@ -92,7 +89,7 @@ pub(super) async fn frames<F: DiskFile>(
     reader: &mut Reader<F>,
     segment: &SegmentRef,
     header: &SegmentHeader,
-    each: &mut dyn FnMut(&FrameHeader, &[u8]) -> u64,
+    each: &mut dyn FnMut(&FrameHeader, &[u8]) -> usize,
 ) -> io::Result<Walked> {
     let begins_log = header.position == 0;
     let mut expected = Expected {
@@ -106,10 +103,11 @@ pub(super) async fn frames<F: DiskFile>(
         end: expected.offset,
         rot: Vec::new(),
         last_crc: header.previous_crc,
-        keys: Vec::new(),
+        keys: Keys::default(),
         tail_is_zero: false,
         sealed: false,
     };
+    let pauses = Pauses::after(RECORDS_AT_ONCE);
     loop {
         if segment.end.is_some_and(|end| expected.offset >= end.offset) {
             break;
@@ -123,9 +121,9 @@ pub(super) async fn frames<F: DiskFile>(
                 let bytes = reader.get(u64::from(frame.offset), frame.frame_length()).await?;
                 let table = FRAME_HEADER..FRAME_HEADER + frame.table_length as usize;
                 let table = bytes.get(table).unwrap_or_default();
-                let seen = walked.records / RECORDS_AT_ONCE;
-                walked.records += each(&frame, bytes);
-                format::encode_keys(&frame, crc, table, &mut walked.keys);
+                let seen = each(&frame, bytes);
+                walked.records += seen as u64;
+                walked.keys.push(&frame, crc, table);
                 walked.last_batch = frame.batch;
                 walked.last_crc = crc;
                 walked.end = frame.offset + offset_u32(frame.frame_length() as u64);
@@ -134,9 +132,7 @@ pub(super) async fn frames<F: DiskFile>(
                     batch: frame.batch + 1,
                     previous_crc: Some(crc),
                 };
-                if walked.records / RECORDS_AT_ONCE > seen {
-                    runtime::yield_now().await;
-                }
+                pauses.count(seen).await;
             }
             Met::Nothing if planted::is(Bug::RotTakenForTail) => break,
             Met::Nothing => {
@@ -291,7 +287,6 @@ pub(super) async fn leave_keys<D: Disk>(
     if walked.records == 0 {
         return Ok(());
     }
-    let length = u32::try_from(walked.keys.len()).map_err(io::Error::other)?;
     let seal = FrameHeader {
         kind: FrameType::Seal,
         segment: segment.segment,
@@ -300,22 +295,16 @@ pub(super) async fn leave_keys<D: Disk>(
         batch: walked.last_batch,
         committed: walked.last_batch,
         records: 0,
-        table_length: length,
-        payload_length: length,
+        table_length: 0,
+        payload_length: 0,
         previous_crc: walked.last_crc,
-        payload_crc: crc_fast::crc32_iscsi(&walked.keys),
+        payload_crc: 0,
     };
-    let mut frame = AlignedBuffer::with_capacity(seal.frame_length());
-    frame.set_length(FRAME_HEADER);
-    seal.encode(header.salt, &mut frame);
-    frame.extend_from_slice(&walked.keys);
-    frame.pad();
-
     let temporary = segment.path.with_extension("keys.tmp");
     disk.remove_if_there(&temporary).await?;
     let options = OpenOptions { write: true, create_new: true, ..READ };
     let file = disk.open(&temporary, options).await?;
-    file.write_at(frame, 0).await.0?;
+    write_keys(&file, 0, seal, header.salt, &walked.keys).await?;
     file.sync().await?;
     disk.rename(&temporary, &segment.path.with_extension("keys")).await?;
     match segment.path.parent() {

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use super::gather::Gathered;
 use crate::io::{Disk, OpenOptions};
-use crate::runtime;
+use crate::runtime::Pauses;
 use crate::shard::index::run::{
     Merge, Reader, Run, RunCursor, RunFiles, RunWriter, Source, path as run_path,
 };
@@ -27,7 +27,7 @@ use crate::shard::shared::Shared;
 const WIDTH: usize = 16;
 
 /// Versions that are written before others have a turn.
-const VERSIONS: usize = 64;
+pub(super) const VERSIONS: usize = 64;
 
 /// What of a shard was spilled.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,12 +136,13 @@ impl<'s, D: Disk> Spiller<'s, D> {
         let mut spilled = Spilled::default();
         let fill = async |writer: &mut RunWriter<D::File>| {
             let mut stem = Vec::new();
-            for (number, (shard, version, entry)) in gathered.artifacts().enumerate() {
+            let pauses = Pauses::after(VERSIONS);
+            for (shard, version, entry) in gathered.artifacts() {
                 let (artifact, sequence) = key::split(version);
                 spilled_stem(&mut stem, shard, artifact);
                 writer.push(&stem, sequence, entry.place, &entry.value).await?;
                 spilled.count(shard, Share { entries: 1, bytes: size(version, entry) });
-                pause(number).await;
+                pauses.count(1).await;
             }
             Ok(())
         };
@@ -187,13 +188,14 @@ impl<'s, D: Disk> Spiller<'s, D> {
         let cursors = runs.iter().rev().map(|run| RunCursor::new(Arc::clone(run), false));
         let mut merge = newest_of(cursors);
         let fill = async |writer: &mut RunWriter<D::File>| {
-            for number in 0.. {
+            let pauses = Pauses::after(VERSIONS);
+            loop {
                 merge.ready(reader).await?;
                 let Some(version) = merge.peek() else { break };
                 let (stem, value) = (version.stem, version.value);
                 writer.push(stem, version.sequence, version.place, value).await?;
                 merge.next()?;
-                pause(number).await;
+                pauses.count(1).await;
             }
             Ok(())
         };
@@ -207,13 +209,6 @@ pub(super) fn newest_of<S: Source>(sources: impl IntoIterator<Item = S>) -> Merg
         Merge::new(sources)
     } else {
         Merge::by_sequence(sources)
-    }
-}
-
-/// Lets others have a turn now and then.
-pub(super) async fn pause(number: usize) {
-    if number % VERSIONS == VERSIONS - 1 {
-        runtime::yield_now().await;
     }
 }
 

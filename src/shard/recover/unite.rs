@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::keep::{self, Kept, Living};
-use super::spill::{self, Purpose, SpillFiles, Spilled};
+use super::spill::{self, Purpose, SpillFiles, Spilled, VERSIONS};
 use crate::io::Disk;
+use crate::runtime::Pauses;
 use crate::shard::finder::Finder;
 use crate::shard::index::checkpoint::Accounts;
 use crate::shard::index::key::{self, KeyBytes};
@@ -112,7 +113,8 @@ impl<'s, D: Disk> Uniter<'s, D> {
         let map = self.shared.index.shard(shard);
         let view = map.view();
         let mut merge = self.merge(shard, None);
-        for number in 0.. {
+        let pauses = Pauses::after(VERSIONS);
+        loop {
             merge.ready(self.reader()).await?;
             let Some(version) = merge.peek() else { break };
             let Version { stem, sequence, place, value } = version;
@@ -123,7 +125,7 @@ impl<'s, D: Disk> Uniter<'s, D> {
                 map.insert_version(key::version_boxed(stem, sequence), entry);
             }
             merge.next()?;
-            spill::pause(number).await;
+            pauses.count(1).await;
         }
         Ok(())
     }
@@ -139,7 +141,8 @@ impl<'s, D: Disk> Uniter<'s, D> {
         own: &mut Own<'_>,
         writer: &mut RunWriter<D::File>,
     ) -> Result<(), KeepError> {
-        for number in 0.. {
+        let pauses = Pauses::after(VERSIONS);
+        loop {
             merge.ready(self.reader()).await?;
             let Some(version) = merge.peek() else { break };
             if self.keeps(view, own, &version).await? {
@@ -147,7 +150,7 @@ impl<'s, D: Disk> Uniter<'s, D> {
                 writer.push(stem, sequence, place, value).await?;
             }
             merge.next()?;
-            spill::pause(number).await;
+            pauses.count(1).await;
         }
         Ok(())
     }

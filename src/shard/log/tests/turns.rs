@@ -56,7 +56,7 @@ fn others_have_turns_while_a_long_segment_is_read() {
             let (seen, origin, most) = read_in_turns(&bench.disk, segment).await;
             assert_eq!(origin, expected);
             assert!(seen.into_iter().eq(1..=BATCHES * BATCH), "{origin:?}");
-            assert!(most < RECORDS_AT_ONCE + BATCH, "{most} in one turn: {origin:?}");
+            assert!(most < RECORDS_AT_ONCE as u64 + BATCH, "{most} in one turn: {origin:?}");
         };
         read(Origin::Frames).await;
         read(Origin::Keys).await;
