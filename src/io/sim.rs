@@ -63,6 +63,8 @@ struct World {
     events: Vec<SimEvent>,
     /// Counts writes and syncs, for [`SimDisk::fail_after`].
     operations: u64,
+    /// Reads that have begun.
+    reads: u64,
     failures: Vec<(u64, i32)>,
     /// Bytes that may still be taken by files; `None` for no limit.
     free: Option<u64>,
@@ -149,6 +151,12 @@ impl SimDisk {
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.0.borrow().operations
+    }
+
+    /// How many reads have begun.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.0.borrow().reads
     }
 
     /// Makes the `n`-th write or sync from now fail (1 is the next) with this error number. A failed

@@ -10,14 +10,14 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesOrdered;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, MaybeDone, maybe_done};
 
 use super::Core;
 use crate::context::Context;
@@ -60,14 +60,18 @@ pub(super) struct Pieces<D: Disk, C: Clock> {
     next: u64,
     /// One past the last byte to be asked for.
     end: u64,
-    in_flight: FuturesOrdered<LocalBoxFuture<'static, Piece>>,
-    /// Offset and length of the pieces in flight, in order.
-    asked: VecDeque<(u64, usize)>,
-    /// The first of `asked`, if it was met while something else was awaited.
-    arrived: Option<Piece>,
+    /// The pieces in flight, in order.
+    asked: VecDeque<Asked>,
     /// Checksums of blocks from `first_block` on.
     table: Vec<u32>,
     first_block: u64,
+}
+
+/// A piece that is being read.
+struct Asked {
+    offset: u64,
+    length: usize,
+    piece: MaybeDone<LocalBoxFuture<'static, Piece>>,
 }
 
 struct Piece {
@@ -90,9 +94,7 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
             extent,
             location,
             range,
-            in_flight: FuturesOrdered::new(),
             asked: VecDeque::new(),
-            arrived: None,
             table: Vec::new(),
             first_block: 0,
         }
@@ -114,12 +116,11 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
             return Ok(Some(chunk));
         }
         self.ask(ctx).await?;
-        let Some(&(offset, length)) = self.asked.front() else { return Ok(None) };
+        let Some(&Asked { offset, length, .. }) = self.asked.front() else { return Ok(None) };
         let core = Rc::clone(&self.core);
         self.load_table(ctx, offset, length).await?;
         let piece = core.on_disk(ctx, self.first()).await;
         let Some(piece) = piece else { return Ok(None) };
-        self.asked.pop_front();
         if piece.read? < length {
             return Err(DriverError::Corrupt);
         }
@@ -181,6 +182,7 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
                 None => break,
             };
             self.read_into(buffer);
+            self.begin_last().await;
         }
         Ok(())
     }
@@ -193,21 +195,34 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
         self.forget_if_absent(length);
         let offset = self.extent.base + self.next;
         let file = self.extent.file.clone();
-        self.asked.push_back((self.next, in_memory(length)));
-        self.next += length;
-        self.in_flight.push_back(Box::pin(async move {
+        let read = async move {
             let (mut memory, lease) = buffer.into_inner();
             memory.set_length(in_memory(data_length(length)));
             let (read, memory) = file.read_at(memory, offset).await;
             Piece { read, buffer: (memory, lease).into() }
-        }));
+        };
+        let piece = maybe_done(read.boxed_local());
+        self.asked.push_back(Asked { offset: self.next, length: in_memory(length), piece });
+        self.next += length;
     }
 
+    /// Hands the last read that was asked for to the kernel. It would not begin before those in front of it were sent
+    /// if it was left to be awaited.
+    async fn begin_last(&mut self) {
+        poll_fn(|context| {
+            if let Some(last) = self.asked.back_mut() {
+                let _ = last.piece.poll_unpin(context);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Takes the first piece once it has arrived; `None` if none is in flight.
     async fn first(&mut self) -> Option<Piece> {
-        match self.arrived.take() {
-            Some(piece) => Some(piece),
-            None => self.in_flight.next().await,
-        }
+        (&mut self.asked.front_mut()?.piece).await;
+        let mut first = self.asked.pop_front()?;
+        Pin::new(&mut first.piece).take_output()
     }
 
     /// Loads the checksums of a piece, and of what follows it, unless they are at hand.
@@ -222,7 +237,6 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
         if first >= self.first_block && last <= self.first_block + self.table.len() as u64 {
             return Ok(());
         }
-        self.start_reading().await;
         let size = self.extent.size;
         let first_page = first / PAGE_ENTRIES;
         let wanted = self.end.div_ceil(BLOCK as u64).div_ceil(PAGE_ENTRIES);
@@ -242,19 +256,6 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
             self.table.extend(entries);
         }
         Ok(())
-    }
-
-    /// Hands the reads to the kernel before something else is awaited.
-    async fn start_reading(&mut self) {
-        poll_fn(|context| {
-            if self.arrived.is_none()
-                && let Poll::Ready(Some(piece)) = self.in_flight.poll_next_unpin(context)
-            {
-                self.arrived = Some(piece);
-            }
-            Poll::Ready(())
-        })
-        .await;
     }
 
     fn verify(&self, offset: u64, bytes: &[u8]) -> Result<(), DriverError> {

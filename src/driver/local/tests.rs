@@ -1,5 +1,6 @@
 //! Tests of the local driver, on the real disk.
 
+mod ahead;
 mod empty;
 mod flips;
 mod formats;

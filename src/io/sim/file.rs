@@ -46,6 +46,7 @@ impl DiskFile for SimFile {
         buffer: AlignedBuffer,
         offset: u64,
     ) -> (io::Result<usize>, AlignedBuffer) {
+        self.disk.0.borrow_mut().reads += 1;
         let read = whole::read(buffer, self.direct, async |mut buffer, filled| {
             let result = self.attempt_read(&mut buffer[filled..], offset + filled as u64).await;
             (result, buffer)

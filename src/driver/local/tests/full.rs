@@ -8,7 +8,7 @@ use crate::io::sim::{Faults, SimDisk};
 use crate::runtime::simulated::{SimulatedClock, Simulation};
 use crate::shard::log::writer::SyncMethod;
 
-type SimDriver = Local<SimDisk, SimulatedClock>;
+pub(super) type SimDriver = Local<SimDisk, SimulatedClock>;
 
 const STEPS_MAX: u64 = 10_000_000;
 
@@ -29,7 +29,7 @@ const SIZES: Sizes = Sizes {
 };
 
 /// One core on the disk; all of it stops at the end as at a power cut.
-fn live<T: 'static>(
+pub(super) fn live<T: 'static>(
     disk: &SimDisk,
     sorted_runs: bool,
     life: impl AsyncFnOnce(SimDriver, SimulatedClock) -> T + 'static,
