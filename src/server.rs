@@ -20,6 +20,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -176,6 +177,7 @@ impl Server {
                 storage: storage.clone(),
                 rules: config.rules.clone(),
                 etag: config.etag,
+                spin: if backend == Backend::Uring { config.spin } else { Duration::ZERO },
                 meeting: meeting.clone(),
                 state: state.clone(),
                 ready: ready.clone(),

@@ -148,6 +148,10 @@ struct CliFlags {
     /// Run on epoll where io_uring is missing; slower [env: VAULTAIRE_LEGACY_RUNTIME]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     legacy_runtime: Option<String>,
+    /// How long a core stays awake after each request, such as 200us: less latency for more CPU time
+    /// [env: VAULTAIRE_SPIN] [default: 0us]
+    #[arg(long, value_name = "TIME")]
+    spin: Option<String>,
 }
 
 impl CliFlags {
@@ -162,6 +166,7 @@ impl CliFlags {
             memory: self.memory,
             access_log: self.access_log,
             legacy_runtime: self.legacy_runtime,
+            spin: self.spin,
         }
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) memory: Option<Written>,
     pub(super) access_log: Option<Written>,
     pub(super) legacy_runtime: Option<Written>,
+    pub(super) spin: Option<Written>,
     pub(super) domains: Option<Vec<Written>>,
     /// In the order of the file.
     pub(super) drivers: Option<Written<Vec<FileDriver>>>,
@@ -155,6 +156,7 @@ impl Places<'_> {
             memory: self.maybe(raw.memory),
             access_log: self.maybe(raw.access_log),
             legacy_runtime: self.maybe(raw.legacy_runtime),
+            spin: self.maybe(raw.spin),
             domains: raw.domains.map(|list| list.into_iter().map(|one| self.one(one)).collect()),
             drivers: raw.drivers.map(|drivers| self.drivers(drivers)),
             rules: raw.rules.into_iter().map(|rule| self.rule(rule)).collect(),
@@ -222,6 +224,7 @@ struct RawFile {
     memory: Option<Spanned<Scalar>>,
     access_log: Option<Spanned<Scalar>>,
     legacy_runtime: Option<Spanned<Scalar>>,
+    spin: Option<Spanned<Scalar>>,
     domains: Option<Vec<Spanned<Scalar>>>,
     drivers: Option<Spanned<RawDrivers>>,
     #[serde(default)]

@@ -22,6 +22,9 @@ const MEMORY_MIN: u64 = 16 << 20;
 /// Longest time that any limit may be.
 const TIME_MAX: Duration = Duration::from_secs(7 * 86_400);
 
+/// Longest time that a core stays awake for nothing.
+const SPIN_MAX: Duration = Duration::from_millis(10);
+
 /// Least and most of a period of upkeep.
 const UPKEEP_MIN: Duration = Duration::from_secs(60);
 const UPKEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
@@ -38,6 +41,7 @@ pub(super) struct Flags {
     pub(super) memory: Option<String>,
     pub(super) access_log: Option<String>,
     pub(super) legacy_runtime: Option<String>,
+    pub(super) spin: Option<String>,
 }
 
 /// The names of a setting above the file.
@@ -56,6 +60,7 @@ const DOMAINS: Names = Names { flag: "--domains", variable: "VAULTAIRE_DOMAINS" 
 const MEMORY: Names = Names { flag: "--memory", variable: "VAULTAIRE_MEMORY" };
 const ACCESS_LOG: Names = Names { flag: "--access-log", variable: "VAULTAIRE_ACCESS_LOG" };
 const LEGACY: Names = Names { flag: "--legacy-runtime", variable: "VAULTAIRE_LEGACY_RUNTIME" };
+const SPIN: Names = Names { flag: "--spin", variable: "VAULTAIRE_SPIN" };
 const ACCESS_KEY_ID: &str = "VAULTAIRE_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "VAULTAIRE_SECRET_ACCESS_KEY";
 
@@ -85,6 +90,7 @@ pub(super) fn merge(sources: Sources<'_>) -> Result<Config, ConfigError> {
     let memory = text(flags.memory, MEMORY, file.memory, "256MiB");
     let access_log = text(flags.access_log, ACCESS_LOG, file.access_log, "false");
     let legacy_runtime = text(flags.legacy_runtime, LEGACY, file.legacy_runtime, "false");
+    let spin = text(flags.spin, SPIN, file.spin, "0us");
     let (listen, admin) = addresses(listen, admin)?;
     let domains = match over(flags.domains, DOMAINS, None) {
         Some(list) => split_list(&list),
@@ -108,6 +114,10 @@ pub(super) fn merge(sources: Sources<'_>) -> Result<Config, ConfigError> {
         memory_bytes: checked(&memory, |text| bounded(value::bytes(text)?, MEMORY_MIN, 1 << 50))?,
         access_log: checked(&access_log, value::boolean)?,
         legacy_runtime: checked(&legacy_runtime, value::boolean)?,
+        spin: checked(&spin, |text| match value::duration(text)? {
+            spin if spin <= SPIN_MAX => Ok(spin),
+            _ => Err(format!("`{text}` is too long: at most 10ms")),
+        })?,
         limits: limits(file.limits)?,
         upkeep: upkeep(file.upkeep)?,
     })

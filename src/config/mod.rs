@@ -49,6 +49,8 @@ pub struct Config {
     pub access_log: bool,
     /// Runs on epoll where io_uring is missing.
     pub legacy_runtime: bool,
+    /// How long a core stays awake after each request; zero if it sleeps at once.
+    pub spin: Duration,
     /// Limits of a connection.
     pub limits: Limits,
     /// What local drivers do in the background.
@@ -73,6 +75,7 @@ impl fmt::Display for Config {
         writeln!(f, "memory         {} MiB", self.memory_bytes >> 20)?;
         writeln!(f, "access log     {}", self.access_log)?;
         writeln!(f, "legacy runtime {}", self.legacy_runtime)?;
+        writeln!(f, "spin           {} us", self.spin.as_micros())?;
         for driver in &self.drivers {
             match &driver.kind {
                 DriverKind::Local { path } => {

@@ -29,20 +29,21 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too large"))
 }
 
-/// Parses a time: digits and a unit of `ms`, `s`, `m`, `h` or `d`.
+/// Parses a time: digits and a unit of `us`, `ms`, `s`, `m`, `h` or `d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a time such as 30s");
     let (number, unit) = split_unit(text).ok_or_else(wrong)?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
+    let microseconds = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
         _ => return Err(wrong()),
     };
-    let total = number.checked_mul(milliseconds).ok_or_else(|| format!("`{text}` is too long"))?;
-    Ok(Duration::from_millis(total))
+    let total = number.checked_mul(microseconds).ok_or_else(|| format!("`{text}` is too long"))?;
+    Ok(Duration::from_micros(total))
 }
 
 /// Parses a count.
@@ -179,6 +180,7 @@ mod tests {
 
     #[test]
     fn times() {
+        assert_eq!(duration("20us"), Ok(Duration::from_micros(20)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));

@@ -20,6 +20,7 @@ use crate::http::response::DateCache;
 use crate::io::Clock;
 use crate::io::clock::SystemClock;
 use crate::runtime;
+use crate::runtime::spin::Spin;
 use crate::s3::Outline;
 
 /// Sweeps over the connections happen at least this often.
@@ -67,10 +68,11 @@ pub struct Frontend<H> {
     /// A look at both clocks.
     wall: Cell<(Monotonic, i64)>,
     choir: Rc<Choir>,
+    spin: Rc<Spin>,
 }
 
 impl<H: Handler> Frontend<H> {
-    /// The front end of core number `core`.
+    /// The front end of core number `core`, which stays awake for `spin` after each request.
     #[must_use]
     pub fn new(
         core: usize,
@@ -78,6 +80,7 @@ impl<H: Handler> Frontend<H> {
         limits: Limits,
         lobby: Arc<Lobby>,
         emitter: Emitter,
+        spin: Duration,
     ) -> Rc<Self> {
         Rc::new(Self {
             handler,
@@ -92,6 +95,7 @@ impl<H: Handler> Frontend<H> {
             refused: Rc::default(),
             wall: Cell::default(),
             choir: Rc::default(),
+            spin: Spin::new(spin),
         })
     }
 
@@ -104,9 +108,10 @@ impl<H: Handler> Frontend<H> {
         let watched = self.ward.admit(SystemClock.now());
         let this = self.clone();
         runtime::spawn(async move { acceptor.run(this, watched).await });
-        // These three never end by themselves, and must not keep what they tend.
+        // These never end by themselves, and must not keep what they tend.
         let choir = self.choir.clone();
         runtime::spawn(async move { choir.conduct().await });
+        runtime::spawn(self.spin.clone().run(|| SystemClock.now()));
         let (this, lobby, core) = (Rc::downgrade(self), self.lobby.clone(), self.core);
         runtime::spawn(async move {
             loop {
@@ -200,6 +205,7 @@ impl<H: Handler> Frontend<H> {
     /// A context for a request that began at `began` on the connection of `transport`.
     #[must_use]
     pub fn context(&self, transport: &Transport, began: Monotonic) -> Context {
+        self.spin.touch(began);
         let deadline = began.after(self.limits.request);
         let pulse = transport.pulse();
         pulse.set_deadline(deadline);
@@ -233,6 +239,7 @@ impl<H: Handler> Frontend<H> {
     ) -> Monotonic {
         let trace = ctx.trace();
         let ended = SystemClock.now();
+        self.spin.touch(ended);
         trace.add(Stage::Send, ended.since(measured.send_began));
         let range = outline.range.map_or((0, 0), |range| (range.offset, range.length));
         self.emitter.emit(Record {

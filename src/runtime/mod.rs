@@ -7,6 +7,7 @@ pub mod placement;
 pub mod rendezvous;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
+pub mod spin;
 
 use std::cell::Cell;
 use std::task::Poll;

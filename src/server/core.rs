@@ -35,6 +35,7 @@ pub(super) struct Seat<M> {
     pub(super) storage: Storage,
     pub(super) rules: Vec<ContainerRule>,
     pub(super) etag: ETagHash,
+    pub(super) spin: Duration,
     pub(super) meeting: Rendezvous,
     pub(super) state: Arc<AdminState>,
     /// Tells that it serves, or why not.
@@ -61,7 +62,8 @@ where
     runtime::spawn(beat(seat.emitter.core(), Rc::downgrade(&engine), seat.state));
     let handler = (seat.make_handler)(engine);
     let patience = seat.limits.drain;
-    let frontend = Frontend::new(seat.core, handler, seat.limits, seat.lobby, seat.emitter);
+    let Seat { core, limits, lobby, emitter, .. } = seat;
+    let frontend = Frontend::new(core, handler, limits, lobby, emitter, seat.spin);
     // A request may need any core, so none is accepted before all have recovered.
     seat.meeting.wait().await;
     let opened = frontend.open(seat.listener).map_err(ServerError::Listener);

@@ -69,6 +69,7 @@ fn config(kind: DriverKind) -> Config {
         memory_bytes: 64 << 20,
         access_log: false,
         legacy_runtime: false,
+        spin: Duration::ZERO,
         limits: Limits { drain: Duration::from_secs(5), ..Limits::default() },
         upkeep: crate::config::Upkeep::default(),
     }

@@ -169,7 +169,8 @@ impl Server {
         let thread = std::thread::Builder::new().spawn(move || {
             block_on(backend, &BlockingPool::new(1), async {
                 let emitter = emitters.remove(0);
-                let frontend = Frontend::new(0, Scripted::new(), limits, lobby, emitter);
+                let frontend =
+                    Frontend::new(0, Scripted::new(), limits, lobby, emitter, Duration::ZERO);
                 frontend.open(listeners.remove(0)).unwrap();
                 ready.send(()).unwrap();
                 let patience = stopped.await.unwrap();
