@@ -19,7 +19,8 @@ const DRIVER_DEFAULT: &str = "default";
 const CORES_MAX: usize = 256;
 /// Least budget with which one large request can be served.
 const MEMORY_MIN: u64 = 16 << 20;
-/// Longest time that any limit may be.
+/// Least and most time that any limit may be.
+const TIME_MIN: Duration = Duration::from_millis(1);
 const TIME_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Longest time that a core stays awake for nothing.
@@ -116,7 +117,7 @@ pub(super) fn merge(sources: Sources<'_>) -> Result<Config, ConfigError> {
         legacy_runtime: checked(&legacy_runtime, value::boolean)?,
         spin: checked(&spin, |text| match value::duration(text)? {
             spin if spin <= SPIN_MAX => Ok(spin),
-            _ => Err(format!("`{text}` is too long: at most 10ms")),
+            _ => Err(format!("`{text}` is more than 10ms")),
         })?,
         limits: limits(file.limits)?,
         upkeep: upkeep(file.upkeep)?,
@@ -418,6 +419,7 @@ fn limits(file: FileLimits) -> Result<Limits, ConfigError> {
     let time = |written: Option<Written>, default: Duration| {
         let parse = |text: &str| match value::duration(text)? {
             Duration::ZERO => Err("0 is less than 1ms".to_owned()),
+            short if short < TIME_MIN => Err(format!("`{text}` is less than 1ms")),
             long if long > TIME_MAX => Err(format!("`{text}` is more than 7d")),
             time => Ok(time),
         };

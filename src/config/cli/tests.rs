@@ -69,6 +69,7 @@ fn the_defaults() {
     assert_eq!(config.region, "us-east-1");
     assert_eq!(config.etag, ETagHash::Md5);
     assert_eq!(config_of("etag = 'crc64'", &[], &[]).etag, ETagHash::Crc64);
+    assert_eq!(config_of("spin = '200us'", &[], &[]).spin, Duration::from_micros(200));
     assert_eq!(config.memory_bytes, 256 << 20);
     assert!(config.credentials.is_empty() && config.rules.is_empty() && config.domains.is_empty());
     assert!(!config.access_log && !config.legacy_runtime && config.spin.is_zero());
@@ -214,6 +215,8 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
     };
     let cases: Vec<(String, &str)> = vec![
         ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `etag`, `cores`, `memory`, `access_log`, `legacy_runtime`, `spin`, `domains`, `drivers`, `rules`, `credentials`, `limits`, `upkeep`"),
+        ("[limits]\nidle = '999us'".into(), "2: `999us` is less than 1ms"),
+        ("spin = '11ms'".into(), "1: `11ms` is more than 10ms"),
         ("[limits]\nidle = '1s'\nhurry = 1".into(), "3: unknown field `hurry`, expected one of `head_bytes`, `headers`, `idle`, `head`, `body_idle`, `request`, `client_rate`, `connections`, `drain`, `body_bytes`"),
         ("\n[drivers.disk]\ntype = 'local'\npath = 'x'\nfsync = false".into(), "5: unknown field `fsync`, expected `type` or `path`"),
         ("[[rules]]\nprefix = 'a'\ndriver = 'default'\nregex = 1".into(), "4: unknown field `regex`, expected `prefix` or `driver`"),

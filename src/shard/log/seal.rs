@@ -11,8 +11,8 @@ use crate::io::{Disk, DiskFile};
 /// Bytes of a piece of [`Keys`].
 const KEYS_PIECE: usize = 64 << 10;
 
-/// The keys of a segment that is being written or walked, which may become megabytes. In pieces: one piece that grows would be
-/// copied as a whole to memory that the core has to wait for.
+/// The keys of a segment that is being written or walked, which may become megabytes. In pieces: one piece that grows
+/// would be copied as a whole to memory that the core has to wait for.
 #[derive(Default)]
 pub(super) struct Keys {
     pieces: Vec<Vec<u8>>,
