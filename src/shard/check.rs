@@ -20,7 +20,11 @@ use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments};
 use super::log::salt_of;
 use super::log::verify::{Flaw, FlawKind, verify_segment};
 use super::losses::Loss;
+#[cfg(any(test, feature = "testing"))]
+use super::volume;
 use super::volume::{Inspected, VolumeError};
+#[cfg(any(test, feature = "testing"))]
+use crate::io::folder::Folder;
 use crate::io::{Clock, Disk};
 
 /// Why a folder could not be checked.
@@ -209,9 +213,13 @@ pub async fn check<D: Disk>(
 /// Has the next start accept what logs have lost, as a check does that is told to: for simulations.
 ///
 /// # Errors
-/// As the disk says; then nothing is accepted.
+/// As the disk says, and for a folder that a check refuses because no two copies of its superblock agree; then nothing is
+/// accepted.
 #[cfg(any(test, feature = "testing"))]
-pub async fn accept_loss<D: Disk>(disk: &D, root: &Path) -> io::Result<()> {
+pub async fn accept_loss<D: Disk + Folder>(disk: &D, root: &Path) -> io::Result<()> {
+    if !volume::is_agreed(disk, root).map_err(io::Error::other)? {
+        return Err(io::Error::other("it has no superblock"));
+    }
     let (notes, layout) = (Integrity::default(), Layout { root: root.to_path_buf() });
     let progress = notes.load(disk, &layout).await?;
     notes.losses().accept_next();

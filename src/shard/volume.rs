@@ -214,6 +214,16 @@ impl Inspected {
     }
 }
 
+/// Whether the superblock of a folder at rest is to be believed.
+///
+/// # Errors
+/// As [`Volume::open`].
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn is_agreed(folder: &impl Folder, root: &Path) -> Result<bool, VolumeError> {
+    let layout = Layout { root: root.to_path_buf() };
+    Ok(read(folder, root, &layout)?.is_some())
+}
+
 /// Removes segments that were written ahead and never used, and files that were not finished.
 fn remove_unused(folder: &impl Folder, layout: &Layout) -> Result<(), VolumeError> {
     let log = layout.log();
