@@ -18,6 +18,7 @@ use crate::shard::commit::{Relocation, Request};
 use crate::shard::extent::block_crc;
 use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location};
+use crate::shard::log::LAST_SHARE;
 use crate::shard::log::replay::SegmentRef;
 use crate::shard::shared::WriteState;
 
@@ -26,9 +27,6 @@ const MOVES_MAX: usize = 32;
 
 /// Records that are looked up before others have a turn.
 const LOOKS_AT_ONCE: usize = 64;
-
-/// What is live is little if it is at most one in so many of the segment's bytes.
-const FREES_SHARE: u64 = 4;
 
 /// Writes the live records of a sealed segment again.
 ///
@@ -46,7 +44,7 @@ pub(super) async fn relocate<D: Disk, C: Clock>(
         bytes += live.bytes(core).await?.unwrap_or_default();
         pauses.count(1).await;
     }
-    let frees = bytes as u64 * FREES_SHARE <= segment.length;
+    let frees = bytes as u64 * LAST_SHARE <= segment.length;
     if !frees && core.shared.write_state() != WriteState::Open {
         return Err(DriverError::Full);
     }

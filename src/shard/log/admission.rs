@@ -10,8 +10,9 @@ pub(super) enum Admission {
     Full,
 }
 
-/// One part in so many of the last segment is kept for [`Urgency::Last`].
-const LAST_SHARE: u64 = 8;
+/// One part in so many of the last segment is kept for [`Urgency::Last`]. What is moved by it so that a segment can go
+/// is at most that, or deletions could leave too little.
+pub(crate) const LAST_SHARE: u64 = 4;
 
 /// What there is of a log.
 pub(super) struct Room {
