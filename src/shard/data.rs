@@ -27,6 +27,10 @@ pub(crate) const SEGMENT_LENGTH: u64 = 256 << 20;
 /// what a segment has reserved and not used is of use to nobody else.
 const FREE_SHARE: u64 = 16;
 
+/// For the same reason it takes at most one in so many of the live bytes, if that is not less than a quarter of the
+/// standard length.
+const LIVE_SHARE: u64 = 64;
+
 /// A file of the data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
@@ -130,7 +134,8 @@ impl<D: Disk> DataWriter<D> {
             }
             let segment = self.open_segment(length, kept_free).await?;
             if let Some(full) = self.active.replace(Some(Rc::new(segment))) {
-                self.shared.segments.seal_data(full.id, full.length);
+                // In a task of its own: whoever wants the new one may give up half-way.
+                runtime::spawn(seal(Arc::clone(&self.shared), full));
             }
         }
     }
@@ -168,7 +173,9 @@ impl<D: Disk> DataWriter<D> {
             OpenOptions { write: true, create_new: true, direct: true, ..OpenOptions::default() };
         let file = self.disk.open(&path, options).await?;
         let sizes = self.shared.sizes;
-        let share = (free / FREE_SHARE).max(sizes.data_segment_min);
+        let live = self.shared.segments.data_bytes().1;
+        let share = (live / LIVE_SHARE).max(sizes.data_segment / 4).min(free / FREE_SHARE);
+        let share = share.max(sizes.data_segment_min);
         let share = share - share % sizes.data_segment_min;
         let mut length = sizes.data_segment.min(share).max(least);
         let mut allocated = Err(io::ErrorKind::StorageFull.into());
@@ -260,11 +267,7 @@ impl<D: Disk> DataWriter<D> {
     /// Ends the segment that is being filled and cuts off what was not used.
     pub(crate) async fn close(&self) {
         if let Some(active) = self.active.take() {
-            // First: what is dead is unlinked as soon as it is sealed.
-            if let Err(error) = active.file.set_length(active.next.get()).await {
-                tracing::warn!(segment = active.id, %error, "a data segment was not cut");
-            }
-            self.shared.segments.seal_data(active.id, active.next.get());
+            seal(Arc::clone(&self.shared), active).await;
         }
     }
 
@@ -280,6 +283,15 @@ impl<D: Disk> DataWriter<D> {
             self.close().await;
         }
     }
+}
+
+/// Nothing more goes to a segment: cuts off what was not used.
+async fn seal<F: DiskFile>(shared: Arc<Shared>, active: Rc<Active<F>>) {
+    // First: what is dead is unlinked as soon as it is sealed.
+    if let Err(error) = active.file.set_length(active.next.get()).await {
+        tracing::warn!(segment = active.id, %error, "a data segment was not cut");
+    }
+    shared.segments.seal_data(active.id, active.next.get());
 }
 
 /// Makes the names of data files durable. After a failure none is made any more.

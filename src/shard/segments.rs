@@ -15,6 +15,22 @@ use super::planted::{self, Bug};
 /// So few live records that they are written again at once.
 pub(crate) const FEW_RECORDS: u64 = 1000;
 
+/// One in so many bytes of the data segments may be dead.
+const LITTLE_DATA: u64 = 10;
+
+/// One in so many records of a log may be dead. It is less, for each takes more room in a log than its artifact has
+/// bytes.
+const LITTLE_LOG: u64 = 16;
+
+/// How soon something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Before more is written.
+    AtOnce,
+    /// While there is little else to do.
+    AtLeisure,
+}
+
 /// A log or data segment.
 #[derive(Debug, Default)]
 pub(crate) struct Segment {
@@ -104,6 +120,11 @@ impl Segments {
         segment.live.fetch_add(live, Ordering::AcqRel);
     }
 
+    /// The log segments.
+    pub(crate) fn logs(&self) -> Vec<u64> {
+        self.log.iter().map(|entry| *entry.key()).collect()
+    }
+
     /// The log segments, and how many records were ever written to each.
     pub(crate) fn log_records(&self) -> Vec<(u64, u64)> {
         let written = |segment: &Segment| segment.written.load(Ordering::Acquire);
@@ -122,19 +143,31 @@ impl Segments {
         (lives(&self.log), lives(&self.data))
     }
 
-    /// Whether it pays to write the live records of the oldest log segment again: when half of it is dead, or half of
-    /// all of them, for it keeps the others from going; or when it is of an earlier start and nearly empty.
-    pub(crate) fn is_worth_moving(&self, oldest: u64, is_old: bool) -> bool {
-        let written = |segment: &Segment| segment.written.load(Ordering::Acquire);
-        let Some(entry) = self.log.get(&oldest) else { return false };
-        let live = entry.value().live();
-        if live * 2 <= written(entry.value()) || (is_old && live <= FEW_RECORDS) {
-            return true;
+    /// Whether it pays to write the live records of the oldest of some log segments again. At once when half of it is
+    /// dead, or half of all of them, for it keeps the others from going; or when it is of an earlier start and nearly
+    /// empty. At leisure while a sixteenth of all of them is dead, and no less than one segment has.
+    pub(crate) fn worth_moving(&self, oldest: u64, is_old: bool, all: &[u64]) -> Option<Haste> {
+        if !self.has_log(oldest) {
+            return None;
         }
-        let sum = |of: &dyn Fn(&Segment) -> u64| self.log.iter().map(|each| of(each.value())).sum();
-        let all_live: u64 = sum(&Segment::live);
-        let all_written: u64 = sum(&written);
-        all_live * 2 <= all_written
+        let (written, live) = self.records_of(&[oldest]);
+        if live * 2 <= written || (is_old && live <= FEW_RECORDS) {
+            return Some(Haste::AtOnce);
+        }
+        let (all_written, all_live) = self.records_of(all);
+        let dead = all_written.saturating_sub(all_live);
+        if dead >= all_live {
+            return Some(Haste::AtOnce);
+        }
+        (dead * LITTLE_LOG >= all_written && dead >= written).then_some(Haste::AtLeisure)
+    }
+
+    /// How many records were ever written to log segments, and how many of them are live.
+    pub(crate) fn records_of(&self, logs: &[u64]) -> (u64, u64) {
+        logs.iter().filter_map(|id| self.log.get(id)).fold((0, 0), |(written, live), entry| {
+            let one = entry.value();
+            (written + one.written.load(Ordering::Acquire), live + one.live())
+        })
     }
 
     /// A record is not current any more.
@@ -205,17 +238,18 @@ impl Segments {
     }
 
     /// The data segments whose live bytes are worth writing again, so that their files can go: those of which half is
-    /// dead; and while a sixth of all is dead, those with the largest dead share. At most so many that `bytes_max` are
+    /// dead; and while a tenth of all is dead, those with the largest dead share. At most so many that `bytes_max` are
     /// to be copied, but one at least.
     pub(crate) fn worth_emptying(&self, bytes_max: u64) -> Vec<u64> {
         let (written, live) = self.data_bytes();
-        let too_much = written > live + live / 5;
+        let is_much = |written: u64| written.saturating_sub(live) * LITTLE_DATA > written;
+        let too_much = is_much(written);
         let mut found: Vec<(u64, u64, u64)> = self
             .sealed_data()
             .filter(|(_, one)| !one.stuck.load(Ordering::Acquire))
             .map(|(id, one)| (id, one.written.load(Ordering::Acquire), one.live()))
             .filter(|&(_, written, live)| {
-                live > 0 && (live * 2 <= written || (too_much && live <= written - written / 10))
+                live > 0 && (live * 2 <= written || (too_much && live <= written - written / 16))
             })
             .collect();
         // By the live share, the smallest first.
@@ -224,7 +258,7 @@ impl Segments {
         let mut chosen = Vec::new();
         for (id, length, live_here) in found {
             // Half-dead ones pay in any case, others only until enough is freed.
-            let pays = live_here * 2 <= length || written - freed > live + live / 5;
+            let pays = live_here * 2 <= length || is_much(written - freed);
             if !pays || (!chosen.is_empty() && copied + live_here > bytes_max) {
                 break;
             }
@@ -318,9 +352,33 @@ mod tests {
         assert_eq!(segments(&mostly_live).worth_emptying(1000), [2]);
         // None is half dead, but a quarter of all is.
         let all_alike = [(1, 100, 75), (2, 100, 74), (3, 100, 76), (4, 100, 75)];
-        assert_eq!(segments(&all_alike).worth_emptying(1000), [2, 1]);
+        assert_eq!(segments(&all_alike).worth_emptying(1000), [2, 1, 4]);
         assert_eq!(segments(&all_alike).worth_emptying(10), [2], "one at least");
         assert_eq!(segments(&[(1, 100, 0), (2, 100, 100)]).worth_emptying(1000), [0; 0]);
+    }
+
+    #[test]
+    fn a_log_is_emptied_at_leisure_while_a_sixteenth_of_it_is_dead() {
+        let worth = |of: &[(u64, u64, u64)], is_old| {
+            let segments = Segments::default();
+            for &(id, written, live) in of {
+                segments.add_records(id, written, live);
+            }
+            segments.worth_moving(1, is_old, &segments.logs())
+        };
+        let many = 10 * FEW_RECORDS;
+        let full = |id| (id, many, many);
+        assert_eq!(worth(&[(1, many, many / 2), full(2), full(3)], false), Some(Haste::AtOnce));
+        assert_eq!(worth(&[full(1), (2, many, 0), (3, many, 0)], false), Some(Haste::AtOnce));
+        assert_eq!(worth(&[(1, FEW_RECORDS, FEW_RECORDS), full(2)], true), Some(Haste::AtOnce));
+        assert_eq!(worth(&[full(1), full(2), (3, many, 0)], false), Some(Haste::AtLeisure));
+        assert_eq!(worth(&[full(1), full(2), (3, many, 1)], false), None, "no whole segment");
+        let rest = (3..17).map(full);
+        let little: Vec<_> = [full(1), (2, many, 0)].into_iter().chain(rest.clone()).collect();
+        assert_eq!(worth(&little, false), Some(Haste::AtLeisure));
+        let less: Vec<_> = little.into_iter().chain([full(17)]).collect();
+        assert_eq!(worth(&less, false), None, "less than that");
+        assert_eq!(worth(&[full(2)], false), None, "it is gone");
     }
 
     #[test]

@@ -132,7 +132,12 @@ impl Shared {
             && self.checkpoints.book(shard).accounts == *view.active.shadowed()
     }
 
-    /// Notes how long the log's segments are.
+    /// How long the segments of the logs are.
+    pub(crate) fn log_length(&self) -> u64 {
+        self.log_length.load(Ordering::Relaxed)
+    }
+
+    /// Notes it.
     pub(crate) fn set_log_length(&self, length: u64) {
         self.log_length.store(length, Ordering::Relaxed);
     }
@@ -144,7 +149,7 @@ impl Shared {
         if self.checkpoints.is_off() {
             return 0;
         }
-        let length = self.log_length.load(Ordering::Relaxed);
+        let length = self.log_length();
         length + length / 2
     }
 
@@ -211,6 +216,12 @@ impl Shared {
         let logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = logs.front().filter(|_| logs.len() > 1);
         oldest.map(|(segment, _)| (*segment, logs.len() > 2))
+    }
+
+    /// The segments of a core's log, in their order.
+    pub(crate) fn logs_of(&self, core: usize) -> Vec<u64> {
+        let logs = self.logs[core].lock().unwrap_or_else(PoisonError::into_inner);
+        logs.iter().map(|&(segment, _)| segment).collect()
     }
 
     /// Takes the oldest segments of a core's log of which nothing is live and which checkpoints cover, but never the one

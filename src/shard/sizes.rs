@@ -30,6 +30,8 @@ pub struct Sizes {
     pub checkpoint_segments: u32,
     /// Milliseconds after which a core looks whether the index wants something to be done.
     pub index_period_ms: u64,
+    /// Bytes of log segments that a core empties at leisure in each round of housekeeping, which is 200 ms.
+    pub leisure: u64,
     /// Rounds of housekeeping, 200 ms each, for which a segment stays that nobody uses. By then each core has closed its
     /// file: to close a file that has no name any more frees its blocks, which would keep that core for long. Whoever
     /// unlinks a file that is closed has a helper thread of the ring do it.
@@ -51,6 +53,7 @@ impl Sizes {
         replay: 128 << 20,
         checkpoint_segments: 8,
         index_period_ms: 50,
+        leisure: 12 << 20,
         closing_rounds: 5,
     };
 }

@@ -61,6 +61,7 @@ pub(super) async fn open<D: Disk, C: Clock>(
     ctx: &Context,
     target: Target<'_>,
 ) -> Result<LocalOpen<D, C>, DriverError> {
+    core.asked.set(core.asked.get() + 1);
     let pin = core.pins.pin();
     let Found { info, content, .. } = match core.known(ctx, target)? {
         Some(found) => found,

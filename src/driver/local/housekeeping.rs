@@ -4,11 +4,12 @@
 //! order of their logs only, the logs of earlier starts first, so that no tombstone goes before the older records
 //! of its key.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{Core, relocate};
+use super::Core;
+use super::relocate::{self, Lot};
 use crate::context::Context;
 use crate::driver::DriverError;
 use crate::io::{Clock, Disk};
@@ -18,7 +19,7 @@ use crate::shard::data::{self, FileName};
 use crate::shard::index::value::{Location, PartList};
 use crate::shard::log::replay::{SegmentRef, has_footer};
 use crate::shard::planted::{self, Bug};
-use crate::shard::segments::{FEW_RECORDS, Garbage};
+use crate::shard::segments::{FEW_RECORDS, Garbage, Haste};
 use crate::shard::shared::WriteState;
 
 /// How often to look.
@@ -26,6 +27,15 @@ const PERIOD: Duration = Duration::from_millis(200);
 
 /// Most of what is looked at before others have a turn.
 const STEPS_MAX: usize = 256;
+
+/// A core has much else to do if so many artifacts are asked for there, or written to its log, between two looks.
+const BUSY: u64 = 20;
+
+/// Then one in so many of the bytes are moved at leisure.
+const BUSY_SHARE: u64 = 48;
+
+/// Nothing is moved at leisure unless so many log segments would find room.
+const SEGMENTS_FREE: u64 = 16;
 
 /// Something to be freed once no reader can use it any more.
 enum Condemned {
@@ -65,6 +75,45 @@ pub(super) struct Housekeeper {
     keep_logs: bool,
     /// A log segment that could not be emptied, and how many of its records were live.
     stuck: Option<(u64, u64)>,
+    leisure: Leisure,
+}
+
+/// What else a core has to do.
+enum Load {
+    Writes,
+    Reads,
+    Little,
+}
+
+/// What one core does while there is little else to do, and whether there is.
+#[derive(Default)]
+struct Leisure {
+    /// What is left of the log segment that is being emptied.
+    lot: Option<Lot>,
+    /// Records that were moved in this round.
+    moved: u64,
+    /// Records that were ever written to each segment of the core's log, as they were in the last round.
+    seen: HashMap<u64, u64>,
+}
+
+impl Leisure {
+    /// Looks what others than this have done since the last call.
+    fn look<D: Disk, C: Clock>(&mut self, core: &Core<D, C>, own: &[u64]) -> Load {
+        let segments = &core.shared.segments;
+        let written = own.iter().map(|&id| (id, segments.records_of(&[id]).0));
+        let seen = std::mem::replace(&mut self.seen, written.collect());
+        let more = |(id, written): (&u64, &u64)| written - seen.get(id).unwrap_or(&0).min(written);
+        let all: u64 = self.seen.iter().map(more).sum();
+        let written = all.saturating_sub(std::mem::take(&mut self.moved));
+        let asked = core.asked.take();
+        if written > BUSY {
+            Load::Writes
+        } else if asked > BUSY {
+            Load::Reads
+        } else {
+            Load::Little
+        }
+    }
 }
 
 /// Keeps house on one core until the driver stops.
@@ -120,8 +169,8 @@ pub(super) async fn close_files<D: Disk, C: Clock>(core: Weak<Core<D, C>>, clock
 impl Housekeeper {
     pub(super) fn new(old_logs: VecDeque<SegmentRef>, keep_logs: bool) -> Self {
         let (closing_data, closing_logs) = (Closing::default(), Closing::default());
-        let (condemned, stuck) = (VecDeque::new(), None);
-        Self { condemned, closing_data, closing_logs, old_logs, keep_logs, stuck }
+        let (condemned, stuck, leisure) = (VecDeque::new(), None, Leisure::default());
+        Self { condemned, closing_data, closing_logs, old_logs, keep_logs, stuck, leisure }
     }
 
     /// Takes up what has become garbage.
@@ -180,6 +229,8 @@ impl Housekeeper {
     /// Writes what is live in the oldest log segment again, if that pays.
     async fn empty_oldest_log<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
         let shared = &core.shared;
+        let own = shared.logs_of(core.core);
+        let load = self.leisure.look(core, &own);
         if self.keep_logs || shared.write_state() == WriteState::Poisoned {
             return;
         }
@@ -192,30 +243,63 @@ impl Housekeeper {
             },
         };
         let live = shared.segments.live_records(oldest);
+        if self.stuck == Some((oldest, live)) {
+            return;
+        }
+        let all = if is_old { shared.segments.logs() } else { own };
+        let Some(haste) = shared.segments.worth_moving(oldest, is_old, &all) else { return };
         // More than a few of the one that was filled last may die before the next is full.
-        if !is_settled && live > FEW_RECORDS {
-            return;
-        }
-        if self.stuck == Some((oldest, live)) || !shared.segments.is_worth_moving(oldest, is_old) {
-            return;
-        }
-        let segment = match self.old_logs.front() {
-            Some(segment) => Some(segment.clone()),
-            None => relocate::reference(core, oldest).await,
+        let is_due = haste == Haste::AtOnce && (is_settled || live <= FEW_RECORDS);
+        let bytes = match (has_much_room(core).await, load) {
+            (false, _) if !is_due => return,
+            (false, _) => u64::MAX,
+            // What dies by writes must go as fast.
+            (true, Load::Writes) if is_due => u64::MAX,
+            (true, Load::Writes | Load::Reads) => shared.sizes.leisure / BUSY_SHARE,
+            (true, Load::Little) => shared.sizes.leisure,
         };
-        let Some(segment) = segment else { return };
-        if !is_settled && !has_footer(&core.disk, &segment).await {
-            return;
-        }
-        match relocate::relocate(core, &segment).await {
-            Ok(()) => self.stuck = Some((oldest, shared.segments.live_records(oldest))),
+        match self.empty_log(core, oldest, is_settled, bytes).await {
+            Ok(()) => (),
             // Memory, queues or the disk are short; it can wait.
-            Err(DriverError::Overloaded | DriverError::Full) => (),
+            Err(DriverError::Overloaded | DriverError::Full) => self.leisure.lot = None,
             Err(error) => {
                 tracing::warn!(segment = oldest, %error, "a log segment could not be emptied");
+                self.leisure.lot = None;
                 self.stuck = Some((oldest, shared.segments.live_records(oldest)));
             }
         }
+    }
+
+    /// Writes about so many of the live bytes of a log segment again.
+    async fn empty_log<D: Disk, C: Clock>(
+        &mut self,
+        core: &Rc<Core<D, C>>,
+        oldest: u64,
+        is_settled: bool,
+        bytes: u64,
+    ) -> Result<(), DriverError> {
+        let lot = match self.leisure.lot.take().filter(|lot| lot.segment == oldest) {
+            Some(lot) => lot,
+            None => {
+                let segment = match self.old_logs.front() {
+                    Some(segment) => Some(segment.clone()),
+                    None => relocate::reference(core, oldest).await,
+                };
+                let Some(segment) = segment else { return Ok(()) };
+                if !is_settled && !has_footer(&core.disk, &segment).await {
+                    return Ok(());
+                }
+                Lot::of(core, &segment).await?
+            }
+        };
+        let lot = self.leisure.lot.insert(lot);
+        let moved = lot.go_on(core, bytes).await?;
+        self.leisure.moved = moved;
+        if lot.is_empty() {
+            self.leisure.lot = None;
+            self.stuck = Some((oldest, core.shared.segments.live_records(oldest)));
+        }
+        Ok(())
     }
 
     /// Frees what no reader can use any more.
@@ -269,6 +353,13 @@ impl Housekeeper {
     fn is_old<D: Disk, C: Clock>(&self, core: &Rc<Core<D, C>>, segment: u64) -> bool {
         segment >> 32 < u64::from(core.shared.volume.start())
     }
+}
+
+/// Whether so much is free that nothing is refused soon: what is moved takes room before it gives some.
+async fn has_much_room<D: Disk, C: Clock>(core: &Rc<Core<D, C>>) -> bool {
+    let free = core.disk.free_bytes(&core.shared.volume.layout().log()).await;
+    let much = SEGMENTS_FREE * core.shared.log_length();
+    core.shared.write_state() == WriteState::Open && free.is_ok_and(|free| free > much)
 }
 
 /// A shard that this core owns: shards are dealt out in turn.

@@ -95,6 +95,8 @@ struct Core<D: Disk, C: Clock> {
     /// The commit loop has the turn while it runs.
     running: Turn,
     stopping: Cell<bool>,
+    /// Artifacts that were asked for since housekeeping last looked.
+    asked: Cell<u64>,
     /// The order of the last upload begun here.
     last_upload: Cell<u64>,
 }

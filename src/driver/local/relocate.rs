@@ -28,31 +28,67 @@ const MOVES_MAX: usize = 32;
 /// Records that are looked up before others have a turn.
 const LOOKS_AT_ONCE: usize = 64;
 
-/// Writes the live records of a sealed segment again.
-///
-/// # Errors
-/// What kept one of them where it is.
-pub(super) async fn relocate<D: Disk, C: Clock>(
-    core: &Rc<Core<D, C>>,
-    segment: &SegmentRef,
-) -> Result<(), DriverError> {
-    let live = records::all(core, segment).await?;
-    // On a full disk, what is little may use the room that is kept for deletions: a whole segment is won by it.
-    let mut bytes = 0;
-    let pauses = Pauses::after(LOOKS_AT_ONCE);
-    for live in &live {
-        bytes += live.bytes(core).await?.unwrap_or_default();
-        pauses.count(1).await;
+/// The live records of a sealed log segment that are still to be written again.
+pub(super) struct Lot {
+    pub(super) segment: u64,
+    rest: std::vec::IntoIter<Live>,
+    /// About as many bytes as one of them takes.
+    each: u64,
+    /// What is live is little.
+    frees: bool,
+}
+
+impl Lot {
+    /// All that is live in a segment.
+    ///
+    /// # Errors
+    /// [`DriverError::Full`] if there is no room for so much; else what kept the segment from being read.
+    pub(super) async fn of<D: Disk, C: Clock>(
+        core: &Rc<Core<D, C>>,
+        segment: &SegmentRef,
+    ) -> Result<Self, DriverError> {
+        let live = records::all(core, segment).await?;
+        // On a full disk, what is little may use the room that is kept for deletions: a whole segment is won by it.
+        let mut bytes = 0;
+        let pauses = Pauses::after(LOOKS_AT_ONCE);
+        for live in &live {
+            bytes += live.bytes(core).await?.unwrap_or_default() as u64;
+            pauses.count(1).await;
+        }
+        let frees = bytes * LAST_SHARE <= segment.length;
+        if !frees && core.shared.write_state() != WriteState::Open {
+            return Err(DriverError::Full);
+        }
+        let each = bytes.div_ceil(live.len().max(1) as u64).max(1);
+        Ok(Self { segment: segment.segment, rest: live.into_iter(), each, frees })
     }
-    let frees = bytes as u64 * LAST_SHARE <= segment.length;
-    if !frees && core.shared.write_state() != WriteState::Open {
-        return Err(DriverError::Full);
+
+    /// Whether none are left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.len() == 0
     }
-    for some in live.chunks(MOVES_MAX) {
-        let moves = join_all(some.iter().map(|live| relocate_one(core, live, frees)));
-        moves.await.into_iter().collect::<Result<(), _>>()?;
+
+    /// Writes the next of them again, about so many bytes; returns how many records these were.
+    ///
+    /// # Errors
+    /// What kept one of them where it is. Those that were tried with it are not tried again.
+    pub(super) async fn go_on<D: Disk, C: Clock>(
+        &mut self,
+        core: &Rc<Core<D, C>>,
+        bytes: u64,
+    ) -> Result<u64, DriverError> {
+        let mut moved: u64 = 0;
+        while moved.saturating_mul(self.each) < bytes {
+            let some: Vec<_> = self.rest.by_ref().take(MOVES_MAX).collect();
+            if some.is_empty() {
+                break;
+            }
+            moved += some.len() as u64;
+            let moves = join_all(some.iter().map(|live| relocate_one(core, live, self.frees)));
+            moves.await.into_iter().collect::<Result<(), _>>()?;
+        }
+        Ok(moved)
     }
-    Ok(())
 }
 
 /// A log segment of this start, as replay wants it.

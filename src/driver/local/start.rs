@@ -348,6 +348,7 @@ impl<D: Disk, C: Clock> Local<D, C> {
             data: DataWriter::new(Arc::clone(&shared), disk.clone()),
             running: Turn::default(),
             stopping: Cell::new(false),
+            asked: Cell::new(0),
             last_upload: Cell::new(0),
             shared,
             disk,

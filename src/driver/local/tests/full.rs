@@ -25,6 +25,7 @@ const SIZES: Sizes = Sizes {
     replay: 1 << 20,
     checkpoint_segments: 2,
     index_period_ms: 2,
+    leisure: 4 << 10,
     closing_rounds: 1,
 };
 

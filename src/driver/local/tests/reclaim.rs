@@ -93,6 +93,37 @@ fn the_log_does_not_grow_with_what_is_dead() {
 }
 
 #[test]
+fn little_of_the_log_stays_dead_when_nobody_writes_any_more() {
+    const KEYS: u64 = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    on_short_log(folder.path(), async |driver| {
+        create(&driver).await;
+        let write = async |numbers: &mut dyn Iterator<Item = u64>| {
+            let numbers: Vec<_> = numbers.collect();
+            for some in numbers.chunks(64) {
+                let puts = some.iter().map(|&number| {
+                    let driver = &driver;
+                    async move {
+                        let source = Given::new(body(30 << 10, number));
+                        put(driver, &format!("key{number}"), source).await.unwrap();
+                    }
+                });
+                futures_util::future::join_all(puts).await;
+            }
+        };
+        write(&mut (0..KEYS)).await;
+        // A third of each segment dies: neither half of one nor half of all.
+        write(&mut (0..KEYS).step_by(3)).await;
+        let live = KEYS * (30 << 10);
+        // A sixteenth, what stands around the bodies, one that is being filled, a spare, and one to be recycled.
+        until(|| log_bytes(folder.path()) <= live + live / 8 + 3 * SEGMENT).await;
+        for number in 0..KEYS {
+            assert!(get(&driver, &format!("key{number}")).await.unwrap() == body(30 << 10, number));
+        }
+    });
+}
+
+#[test]
 fn a_data_segment_that_nobody_fills_any_more_gives_its_room_back() {
     let folder = tempfile::tempdir().unwrap();
     on_one_core(folder.path(), async |driver| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 mod ends;
 
+use super::super::relocate::Lot;
 use super::*;
 use crate::shard::freeze::freeze;
 
@@ -464,7 +465,8 @@ async fn work(driver: &LocalDriver, random: &mut Random, expected: &mut BTreeMap
             let Ok(logs) = super::super::records::logs(&driver.0).await else { return };
             let full = logs.into_iter().find(|log| !driver.0.shared.is_being_written(log.segment));
             if let Some(log) = full {
-                let _ = super::super::relocate::relocate(&driver.0, &log).await;
+                let Ok(mut lot) = Lot::of(&driver.0, &log).await else { return };
+                let _ = lot.go_on(&driver.0, u64::MAX).await;
             }
         }
         13 if driver.0.keeper.is_calm() => freeze_box(driver),
