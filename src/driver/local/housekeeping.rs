@@ -261,16 +261,15 @@ impl Housekeeper {
         match self.empty_log(core, oldest, is_settled, bytes).await {
             Ok(()) => (),
             // Memory, queues or the disk are short; it can wait.
-            Err(DriverError::Overloaded | DriverError::Full) => self.leisure.lot = None,
+            Err(DriverError::Overloaded | DriverError::Full) => (),
             Err(error) => {
                 tracing::warn!(segment = oldest, %error, "a log segment could not be emptied");
-                self.leisure.lot = None;
                 self.stuck = Some((oldest, shared.segments.live_records(oldest)));
             }
         }
     }
 
-    /// Writes about so many of the live bytes of a log segment again.
+    /// Writes about so many of the live bytes of a log segment again. What is left of it is kept unless that fails.
     async fn empty_log<D: Disk, C: Clock>(
         &mut self,
         core: &Rc<Core<D, C>>,
@@ -278,7 +277,7 @@ impl Housekeeper {
         is_settled: bool,
         bytes: u64,
     ) -> Result<(), DriverError> {
-        let lot = match self.leisure.lot.take().filter(|lot| lot.segment == oldest) {
+        let mut lot = match self.leisure.lot.take().filter(|lot| lot.segment == oldest) {
             Some(lot) => lot,
             None => {
                 let segment = match self.old_logs.front() {
@@ -292,12 +291,11 @@ impl Housekeeper {
                 Lot::of(core, &segment).await?
             }
         };
-        let lot = self.leisure.lot.insert(lot);
-        let moved = lot.go_on(core, bytes).await?;
-        self.leisure.moved = moved;
+        self.leisure.moved = lot.go_on(core, bytes).await?;
         if lot.is_empty() {
-            self.leisure.lot = None;
             self.stuck = Some((oldest, core.shared.segments.live_records(oldest)));
+        } else {
+            self.leisure.lot = Some(lot);
         }
         Ok(())
     }
