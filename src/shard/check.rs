@@ -182,6 +182,12 @@ pub async fn check<D: Disk>(
         let what = "no whole header and no whole frame: nothing of it can be read";
         check.find_lost(Loss::Segment(segment), what.into());
     }
+    for segment in check.notes.losses().gone() {
+        if segments.iter().all(|one| one.segment != segment) {
+            check
+                .find_lost(Loss::Missing(segment), "missing, and the index that knew of it".into());
+        }
+    }
     let mut survey = Survey::new();
     for segment in &segments {
         check.log_segment(segment, salt, &mut survey).await?;

@@ -6,7 +6,8 @@
 //!           CRC32C of the entries 4 │ flags 4 (1: the next start accepts what logs have lost) │ zeros 12 │
 //!           CRC32C of the 60 bytes before 4
 //! entry     kind 1 (1 inline, 2 extent, 3 own file) │ zeros 7 │ id 8 │ first block 8 │ blocks 8 │ found, ms 8
-//!           kind 1 (4 to 8, a loss that was accepted) │ zeros 7 │ log segment 8 │ offset 8 │ zeros 16
+//!           kind 1 (4 to 8, a loss that was accepted; 9, one that no index tells of any more) │ zeros 7 │
+//!           log segment 8 │ offset 8 │ zeros 16
 //! ```
 //!
 //! All integers are little-endian. The file is replaced whole. It is derived: what it says is found again by the
@@ -27,7 +28,7 @@ use crossbeam_queue::ArrayQueue;
 use super::extent::BLOCK;
 use super::index::value::Location;
 use super::log::Layout;
-use super::losses::{Accepted, Loss, Losses};
+use super::losses::{Accepted, Losses};
 use crate::io::buffer::{ALIGNMENT, AlignedBuffer};
 use crate::io::{Disk, DiskFile, OpenOptions};
 use crate::model::ByteRange;
@@ -323,8 +324,7 @@ fn encode(progress: Progress, notes: &HashMap<Subject, Note>, accepted: &Accepte
             entries.extend_from_slice(&note.found_ms.to_le_bytes());
         }
     }
-    for loss in &accepted.losses {
-        let (kind, segment, offset) = loss.encode();
+    for (kind, segment, offset) in accepted.entries() {
         count += 1;
         entries.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
         for number in [segment, u64::from(offset), 0, 0] {
@@ -368,8 +368,7 @@ fn decode(bytes: &[u8]) -> Option<(Progress, HashMap<Subject, Note>, Accepted)> 
     for entry in entries.chunks_exact(ENTRY) {
         let subject = Subject { kind: entry[0], id: u64_of(entry, 8)? };
         let offset = u32::try_from(u64_of(entry, 16)?).unwrap_or(u32::MAX);
-        if let Some(loss) = Loss::decode(subject.kind, subject.id, offset) {
-            accepted.losses.insert(loss);
+        if accepted.take_entry(subject.kind, subject.id, offset) {
             continue;
         }
         let (first, count) = (u64_of(entry, 16)?, u64_of(entry, 24)?);
@@ -384,9 +383,12 @@ fn decode(bytes: &[u8]) -> Option<(Progress, HashMap<Subject, Note>, Accepted)> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::io::sim::SimDisk;
     use crate::io::testing::drive;
+    use crate::shard::losses::Loss;
 
     const OWN: Location = Location::OwnFile { id: 9 };
 
@@ -413,6 +415,8 @@ mod tests {
                 Loss::Records(u64::MAX),
             ];
             assert!(losses.iter().all(|loss| notes.losses().accepts(*loss)));
+            let gone = BTreeSet::from([6]);
+            notes.losses().set(Accepted { gone, ..notes.losses().get() });
             notes.save(&disk, &layout, progress).await.unwrap();
             disk.power_cut(|_| 0);
             let again = Integrity::default();

@@ -4,13 +4,17 @@
 //! be repaired from elsewhere. That ends when somebody who has seen what is lost says so ([`Losses::accept_next`]): the
 //! next start then takes all that it finds for lost, notes it, and keeps house again. What it noted is no news to later
 //! starts; anything else that is lost later is. It all is news again when the index is dropped: runs may have had what
-//! the log has lost.
+//! the log has lost. Nobody but the index knows of a segment that is missing, so that is remembered when it goes
+//! ([`Losses::gone`]).
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most that is noted; a folder with more is not for this.
 const LOSSES_MAX: usize = 100_000;
+
+/// The kind of one of [`Accepted::gone`] as stored, besides those of [`Loss`].
+const GONE: u8 = 9;
 
 /// Something that a log has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +62,26 @@ pub(crate) struct Accepted {
     /// The next start accepts all that it finds.
     pub(crate) next: bool,
     pub(crate) losses: BTreeSet<Loss>,
+    /// Segments that are missing, which was accepted as long as an index told of them: that was dropped since.
+    pub(crate) gone: BTreeSet<u64>,
+}
+
+impl Accepted {
+    /// As [`Loss::encode`], all but what the next start does.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u8, u64, u32)> {
+        let gone = self.gone.iter().map(|&segment| (GONE, segment, 0));
+        self.losses.iter().map(|loss| loss.encode()).chain(gone)
+    }
+
+    /// Takes one of these; false if it is none.
+    pub(crate) fn take_entry(&mut self, kind: u8, segment: u64, offset: u32) -> bool {
+        match Loss::decode(kind, segment, offset) {
+            Some(loss) => _ = self.losses.insert(loss),
+            None if kind == GONE => _ = self.gone.insert(segment),
+            None => return false,
+        }
+        true
+    }
 }
 
 /// What is accepted as lost in a data folder, shared by all cores.
@@ -80,6 +104,9 @@ impl Losses {
         let mut accepted = self.lock();
         if accepted.next && accepted.losses.len() < LOSSES_MAX {
             accepted.losses.insert(loss);
+            if let Loss::Missing(segment) = loss {
+                accepted.gone.remove(&segment);
+            }
         }
         accepted.losses.contains(&loss)
     }
@@ -98,7 +125,19 @@ impl Losses {
 
     /// All that was accepted is news again; whether anything was.
     pub(crate) fn forget(&self) -> bool {
-        !std::mem::take(&mut self.lock().losses).is_empty()
+        let mut accepted = self.lock();
+        let losses = std::mem::take(&mut accepted.losses);
+        for loss in &losses {
+            if let Loss::Missing(segment) = *loss {
+                accepted.gone.insert(segment);
+            }
+        }
+        !losses.is_empty()
+    }
+
+    /// Segments of which something is lost though nothing tells of it any more, since the index was dropped.
+    pub(crate) fn gone(&self) -> BTreeSet<u64> {
+        self.lock().gone.clone()
     }
 
     /// To be stored.
@@ -133,5 +172,19 @@ mod tests {
         assert!(losses.were_accepted(here) && !losses.were_accepted(there));
         assert!(losses.forget() && !losses.forget());
         assert!(!losses.accepts(here));
+    }
+
+    #[test]
+    fn a_segment_that_is_missing_is_remembered_until_that_is_accepted_again() {
+        let losses = Losses::default();
+        losses.accept_next();
+        assert!(losses.accepts(Loss::Missing(7)) && losses.accepts(Loss::Segment(8)));
+        losses.accept_no_more();
+        assert!(losses.gone().is_empty(), "the index tells of it");
+        assert!(losses.forget());
+        assert_eq!(losses.gone(), BTreeSet::from([7]));
+        assert!(!losses.accepts(Loss::Missing(7)));
+        losses.accept_next();
+        assert!(losses.accepts(Loss::Missing(7)) && losses.gone().is_empty());
     }
 }

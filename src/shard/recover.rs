@@ -205,6 +205,7 @@ impl Recovery {
         self.meet().await?;
 
         if core == 0 {
+            self.miss_gone(shared, &segments);
             // Before anything goes because of it.
             self.accept(shared, disk, progress).await?;
             if !self.is_damaged() {
@@ -245,6 +246,16 @@ impl Recovery {
             self.damaged.store(true, Ordering::Release);
         }
         accepted
+    }
+
+    /// Some of what this start does not find was known to an index that is no more.
+    fn miss_gone(&self, shared: &Shared, segments: &[SegmentRef]) {
+        for segment in shared.integrity.losses().gone() {
+            let is_there = segments.iter().any(|one| one.segment == segment);
+            if !is_there && !self.lose(shared, Loss::Missing(segment)) {
+                tracing::error!(segment, "a log segment is missing, and the index that knew of it");
+            }
+        }
     }
 
     /// Notes durably what this start accepts as lost, if it does.

@@ -127,6 +127,37 @@ fn what_the_index_knew_besides_is_missed_when_it_is_gone() {
 }
 
 #[test]
+fn what_only_the_index_knew_is_missed_when_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    on_small_core(path, async |driver| {
+        create(&driver).await;
+        put(&driver, "lost", Given::new(body(LARGE, 1))).await.unwrap();
+        super::runs::checkpoint(&driver).await;
+    });
+    let segments = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
+    rustix::fs::unlink(&segments[0].path).unwrap();
+    assert!(start(path, &["lost"]).0);
+    damaged(path, ACCEPT);
+    assert_eq!(start(path, &["lost"]), (false, vec![true]), "it is not of the log that it lies in");
+    assert_eq!(damaged(path, Changes::default()), 0);
+    let without = UpkeepOptions { sorted_runs: false, ..UpkeepOptions::default() };
+    for _ in 0..2 {
+        let volume = open_sized(path, SMALL, without);
+        on_volume(Arc::clone(&volume), async |_| ());
+        assert!(volume.is_damaged());
+        assert_eq!(data_files(path).len(), 1);
+    }
+    assert_eq!(start(path, &["lost"]), (true, vec![false]));
+    assert_eq!(damaged(path, ACCEPT), 1);
+    for _ in 0..2 {
+        assert_eq!(start(path, &["lost"]), (false, vec![false]));
+    }
+    assert_eq!(data_files(path).len(), 0);
+    assert_eq!(damaged(path, Changes::default()), 0);
+}
+
+#[test]
 fn a_log_that_has_accepted_losses_is_recycled() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
