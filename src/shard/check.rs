@@ -1,13 +1,15 @@
 //! Looks at every byte of a data folder at rest: superblock, log, extents, own files, and whether all of them are
 //! referred to. Changes nothing, unless it is told to note what is damaged, or that what is lost is accepted.
 //!
-//! It stands on the logs alone, for they are the truth; what is derived from them is looked at too, and told apart; of each key it keeps some 50 bytes in memory.
+//! It stands on the logs, for they are the truth; what is derived from them is looked at too, and told apart, and asked
+//! for log segments that are missing. Of each key it keeps some 50 bytes in memory.
 
 mod bytes;
 mod index;
+mod missing;
 mod survey;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -178,22 +180,19 @@ pub async fn check<D: Disk>(
     }
     let salt = salt_of(folder.uuid);
     let Listing { segments, lost } = find_segments(disk, &folder.layout, Some(salt)).await?;
+    let there: BTreeSet<u64> =
+        segments.iter().map(|one| one.segment).chain(lost.iter().copied()).collect();
     for segment in lost {
         let what = "no whole header and no whole frame: nothing of it can be read";
         check.find_lost(Loss::Segment(segment), what.into());
-    }
-    for segment in check.notes.losses().gone() {
-        if segments.iter().all(|one| one.segment != segment) {
-            check
-                .find_lost(Loss::Missing(segment), "missing, and the index that knew of it".into());
-        }
     }
     let mut survey = Survey::new();
     for segment in &segments {
         check.log_segment(segment, salt, &mut survey).await?;
     }
     check.log_folder(&segments).await?;
-    check.index_folder().await?;
+    let checkpoints = check.index_folder(&there).await?;
+    check.missing(&there, &checkpoints, &survey).await?;
     let claims = survey.live();
     let bad = check.bytes(&claims).await?;
     check.data_folder(&claims).await?;

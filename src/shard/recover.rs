@@ -18,7 +18,7 @@
 mod barrier;
 mod gather;
 mod index;
-mod keep;
+pub(in crate::shard) mod keep;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod recount;
 mod replay;

@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::missing::names_others;
 use super::{Check, CheckError, Severity};
 use crate::io::{Disk, OpenOptions};
 use crate::shard::index::checkpoint::{Checkpoint, CheckpointError, Coverage, Derived, Mark};
 use crate::shard::index::run::{Run, RunError, directory, path as run_path};
 
 impl<D: Disk> Check<'_, D> {
-    /// Reads all of the folder of the index.
-    pub(super) async fn index_folder(&mut self) -> Result<(), CheckError> {
+    /// Reads all of the folder of the index. Returns the checkpoints that name log segments which are not among these.
+    pub(super) async fn index_folder(
+        &mut self,
+        there: &BTreeSet<u64>,
+    ) -> Result<Vec<Checkpoint>, CheckError> {
+        let mut naming_others = Vec::new();
         let layout = &self.folder.layout;
         let mut entries = match self.disk.list_directory(&directory(layout)).await {
             // A folder of format 1 has none.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(naming_others),
             entries => entries?,
         };
         entries.sort_by(|one, other| one.name.cmp(&other.name));
@@ -32,6 +37,8 @@ impl<D: Disk> Check<'_, D> {
                     match Checkpoint::read(self.disk, layout, shard).await {
                         Ok(Some(found)) => {
                             named.extend(found.runs.iter().map(|run| (*run, file.clone())));
+                            naming_others
+                                .extend(Some(found).filter(|found| names_others(found, there)));
                         }
                         Ok(None) => {}
                         Err(error) => self.derived(&file, error)?,
@@ -61,7 +68,7 @@ impl<D: Disk> Check<'_, D> {
             let file = format!("index/{shard:02x}.checkpoint");
             self.find(Severity::Derived, &file, "a mark relies on it, and it is missing".into());
         }
-        Ok(())
+        Ok(naming_others)
     }
 
     async fn run(&mut self, id: u64, file: &str) -> Result<(), CheckError> {

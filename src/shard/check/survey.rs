@@ -12,6 +12,7 @@ use crate::shard::index::value::{
 };
 use crate::shard::log::{Place, ReplayedRecord};
 use crate::shard::record::{Kind, decode_meta};
+use crate::shard::recover::keep::Living;
 
 /// Stands for a shard and a stem.
 pub(super) type Owner = u128;
@@ -125,21 +126,33 @@ impl Survey {
         Ok(())
     }
 
+    /// The highest sequence of a stem in the logs.
+    pub(super) fn newest(&self, shard: u8, stem: &[u8]) -> Option<u64> {
+        self.newest.get(&self.owner(shard, stem)).copied()
+    }
+
+    /// What of a shard may have something in it, as far as the logs tell.
+    pub(super) fn living(&self, shard: u8) -> Living {
+        let containers = self.existing(&self.containers).filter(|one| one.0 == shard);
+        let uploads = self.existing(&self.uploads).filter(|one| one.0 == shard);
+        Living::new(
+            containers.map(|(_, id, ..)| *id),
+            uploads.map(|(_, container, upload)| (*container, *upload)),
+        )
+    }
+
+    /// Those that the newest record of their key names.
+    fn existing<'n, T>(&'n self, named: &'n [Named<T>]) -> impl Iterator<Item = &'n T> {
+        let is_newest = |one: &&Named<T>| self.newest.get(&one.owner) == Some(&one.sequence);
+        named.iter().filter(is_newest).map(|one| &one.what)
+    }
+
     /// The claims that count: of the newest record of a key, in something that exists.
     pub(super) fn live(&self) -> Vec<Claim> {
         let is_newest = |owner: Owner, sequence| self.newest.get(&owner) == Some(&sequence);
-        let containers: HashSet<(u8, u64)> = self
-            .containers
-            .iter()
-            .filter(|one| is_newest(one.owner, one.sequence))
-            .map(|one| (one.what.0, one.what.1))
-            .collect();
-        let uploads: HashSet<(u8, u64, UploadId)> = self
-            .uploads
-            .iter()
-            .filter(|one| is_newest(one.owner, one.sequence))
-            .map(|one| one.what)
-            .collect();
+        let containers: HashSet<(u8, u64)> =
+            self.existing(&self.containers).map(|(shard, id, ..)| (*shard, *id)).collect();
+        let uploads: HashSet<(u8, u64, UploadId)> = self.existing(&self.uploads).copied().collect();
         let live = |claim: &&Claim| {
             is_newest(claim.owner, claim.sequence)
                 && containers.contains(&(claim.shard, claim.container))

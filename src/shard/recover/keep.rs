@@ -81,14 +81,22 @@ fn keep_newest(table: &Table, mut keep: impl FnMut(&Handle<'_>) -> bool) {
 
 /// What of the current shard may have something in it.
 #[derive(Default)]
-pub(super) struct Living {
+pub(in crate::shard) struct Living {
     containers: HashSet<u64>,
     uploads: HashSet<(u64, UploadId)>,
 }
 
 impl Living {
+    /// These containers and uploads.
+    pub(in crate::shard) fn new(
+        containers: impl Iterator<Item = u64>,
+        uploads: impl Iterator<Item = (u64, UploadId)>,
+    ) -> Self {
+        Self { containers: containers.collect(), uploads: uploads.collect() }
+    }
+
     /// Whether an entry belongs to something that exists; notes it if something may belong to it.
-    fn admit(&mut self, stem: &[u8], value: &[u8]) -> bool {
+    pub(in crate::shard) fn admit(&mut self, stem: &[u8], value: &[u8]) -> bool {
         let Some(&keyspace) = stem.first() else { return false };
         if keyspace == Keyspace::Container as u8 {
             let container = decode_container(value);

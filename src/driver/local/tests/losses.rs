@@ -138,7 +138,7 @@ fn what_only_the_index_knew_is_missed_when_it_is_gone() {
     let segments = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
     rustix::fs::unlink(&segments[0].path).unwrap();
     assert!(start(path, &["lost"]).0);
-    damaged(path, ACCEPT);
+    assert_eq!(damaged(path, ACCEPT), 1);
     assert_eq!(start(path, &["lost"]), (false, vec![true]), "it is not of the log that it lies in");
     assert_eq!(damaged(path, Changes::default()), 0);
     let without = UpkeepOptions { sorted_runs: false, ..UpkeepOptions::default() };
@@ -155,6 +155,30 @@ fn what_only_the_index_knew_is_missed_when_it_is_gone() {
     }
     assert_eq!(data_files(path).len(), 0);
     assert_eq!(damaged(path, Changes::default()), 0);
+}
+
+#[test]
+fn a_segment_that_went_in_order_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    on_small_core(path, async |driver| {
+        create(&driver).await;
+        for artifact in ["replaced", "removed", "left"] {
+            put(&driver, artifact, Given::new(body(500, 1))).await.unwrap();
+        }
+        super::runs::checkpoint(&driver).await;
+    });
+    let first = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
+    let first = &first[0].path;
+    on_small_core(path, async |driver| {
+        put(&driver, "replaced", Given::new(body(500, 2))).await.unwrap();
+        delete(&driver, &["removed"]).await;
+        // What is left is moved.
+        until(|| !first.exists()).await;
+    });
+    let (summary, found) = checked_with(path, Changes::default());
+    assert!(summary.checkpoints > 0 && summary.damaged == 0, "{found:?}");
+    assert_eq!(start(path, &["replaced", "removed", "left"]), (false, vec![true, false, true]));
 }
 
 #[test]
@@ -207,11 +231,22 @@ fn a_segment_that_is_missing_is_accepted_like_any_other_loss() {
     let layout = Layout { root: path.to_path_buf() };
     let segments = run(list_segments(&UringDisk, &layout)).unwrap();
     rustix::fs::unlink(&segments[0].path).unwrap();
+    let damage_found = || {
+        let (_, mut found) = checked_with(path, Changes::default());
+        found.retain(|one| one.severity == Severity::Damaged);
+        found
+    };
+    let found = damage_found();
+    let [Finding { file, what, .. }] = &found[..] else { panic!("{found:?}") };
+    assert!(segments[0].path.ends_with(file) && what.starts_with("missing"), "{found:?}");
     for _ in 0..2 {
         assert!(start(path, &[]).0);
+        // An end of a log is told besides, for this may have been one.
+        assert!(damage_found().contains(&found[0]));
     }
-    damaged(path, ACCEPT);
+    assert!(damaged(path, ACCEPT) > 0);
     for _ in 0..3 {
         assert!(!start(path, &[]).0);
+        assert_eq!(damaged(path, Changes::default()), 0);
     }
 }
