@@ -27,6 +27,7 @@ use super::volume;
 use super::volume::{Inspected, VolumeError};
 #[cfg(any(test, feature = "testing"))]
 use crate::io::folder::Folder;
+use crate::io::folder::SystemFolder;
 use crate::io::{Clock, Disk};
 
 /// Why a folder could not be checked.
@@ -152,7 +153,16 @@ struct Check<'a, D: Disk> {
 /// # Errors
 /// [`CheckError::Volume`], also while a server uses it.
 pub fn open(root: &Path) -> Result<AtRest, CheckError> {
-    Ok(AtRest(Inspected::open(root)?))
+    Ok(AtRest(Inspected::open(&SystemFolder, root)?))
+}
+
+/// The same for a folder of a simulation.
+///
+/// # Errors
+/// [`CheckError::Volume`].
+#[cfg(any(test, feature = "testing"))]
+pub fn open_on(folder: &impl Folder, root: &Path) -> Result<AtRest, CheckError> {
+    Ok(AtRest(Inspected::open(folder, root)?))
 }
 
 /// A data folder that no server uses.
@@ -188,7 +198,7 @@ pub async fn check<D: Disk>(
     }
     let mut survey = Survey::new();
     for segment in &segments {
-        check.log_segment(segment, salt, &mut survey).await?;
+        check.log_segment(segment, &segments, salt, &mut survey).await?;
     }
     check.log_folder(&segments).await?;
     let checkpoints = check.index_folder(&there).await?;
@@ -256,6 +266,7 @@ impl<D: Disk> Check<'_, D> {
     async fn log_segment(
         &mut self,
         segment: &SegmentRef,
+        all: &[SegmentRef],
         salt: u64,
         survey: &mut Survey,
     ) -> Result<(), CheckError> {
@@ -266,7 +277,7 @@ impl<D: Disk> Check<'_, D> {
                 wrong.push((place.offset, what));
             }
         };
-        let found = verify_segment(self.disk, segment, &mut visit).await?;
+        let found = verify_segment(self.disk, segment, all, &mut visit).await?;
         self.summary.log_segments += 1;
         self.summary.frames += found.frames;
         self.summary.records += found.records;
@@ -291,6 +302,11 @@ impl<D: Disk> Check<'_, D> {
                 Some(loss) => self.find_lost(loss, what),
                 None => self.find(Severity::Damaged, &file, what),
             }
+        }
+        for Flaw { offset, kind } in found.torn {
+            let part = if kind == FlawKind::Header { "header" } else { "footer" };
+            let what = format!("offset {offset}: the {part} is not whole, as after a crash");
+            self.find(Severity::Note, &file, what);
         }
         if !found.sealed && segment.end.is_none() {
             let what = format!("not sealed; it ends at offset {}, as after a crash", found.end);
@@ -344,7 +360,7 @@ impl<D: Disk> Check<'_, D> {
                     *name = survey.name(record.shard, stem);
                 }
             };
-            verify_segment(self.disk, segment, &mut visit).await?;
+            verify_segment(self.disk, segment, segments, &mut visit).await?;
         }
         Ok(names)
     }

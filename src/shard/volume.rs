@@ -181,24 +181,24 @@ impl Inspected {
     ///
     /// # Errors
     /// [`VolumeError`], as [`Volume::open`], and if there is no folder or no superblock.
-    pub(crate) fn open(root: &Path) -> Result<Self, VolumeError> {
+    pub(crate) fn open(folder: &impl Folder, root: &Path) -> Result<Self, VolumeError> {
         let layout = Layout { root: root.to_path_buf() };
         let lock_path = root.join(LOCK);
-        let lock = match SystemFolder.lock_existing(&lock_path) {
+        let lock = match folder.lock_existing(&lock_path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(VolumeError::Missing { path: root.to_path_buf() });
             }
             lock => lock.map_err(VolumeError::at(&lock_path))?,
         };
         let lock = lock.ok_or_else(|| VolumeError::Held { path: root.to_path_buf() })?;
-        let agreed = read(&SystemFolder, root, &layout)?;
+        let agreed = read(folder, root, &layout)?;
         let Agreed { superblock: Superblock { uuid, start }, .. } =
             agreed.ok_or_else(|| VolumeError::Damaged { path: root.to_path_buf() })?;
         let mut bad_copies = Vec::new();
         for name in FILES {
             let path = root.join(name);
             let bytes =
-                SystemFolder.read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
+                folder.read_start(&path, 2 * COPY_LENGTH).map_err(VolumeError::at(&path))?;
             let bytes = bytes.unwrap_or_default();
             for number in 0..2 {
                 let copy = bytes.get(number * COPY_LENGTH..(number + 1) * COPY_LENGTH);

@@ -10,7 +10,7 @@ impl Tally {
         self.texts.extend(other.texts.iter().cloned());
     }
 
-    fn numbers(&mut self) -> [&mut u64; 20] {
+    fn numbers(&mut self) -> [&mut u64; 21] {
         [
             &mut self.points,
             &mut self.lost,
@@ -21,6 +21,7 @@ impl Tally {
             &mut self.in_reclaim,
             &mut self.flawed,
             &mut self.lives,
+            &mut self.checked,
             &mut self.operations,
             &mut self.errors,
             &mut self.full,
@@ -38,11 +39,11 @@ impl Tally {
     /// Two lines; the last tells how it went.
     pub(crate) fn lines(&self) -> String {
         let Self { points, lost, phantom, wrong, cuts, in_recovery, in_reclaim, flawed, .. } = self;
-        let Self { lives, operations, errors, full, refused, .. } = self;
+        let Self { lives, checked, operations, errors, full, refused, .. } = self;
         let Self { damaged, accepted, unreadable, .. } = self;
         let Self { flushes, merges, checkpoints, spills, .. } = self;
         format!(
-            "lives={lives} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
+            "lives={lives} checked={checked} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
              flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} accepted={accepted} \
              unreadable={unreadable} flushes={flushes} merges={merges} checkpoints={checkpoints} spills={spills}\n\
              points={points} lost={lost} phantom={phantom} wrong={wrong}"

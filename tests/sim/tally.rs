@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     /// Cuts after which bytes on the medium were not as they had been written.
     pub(crate) flawed: u64,
     pub(crate) lives: u64,
+    /// Folders that were checked offline before their start.
+    pub(crate) checked: u64,
     pub(crate) operations: u64,
     /// Errors that the disk reported.
     pub(crate) errors: u64,

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use vaultaire::io::sim::{Faults, SimDisk, Snapshot};
 use vaultaire::runtime;
 use vaultaire::runtime::simulated::{Random, Simulation};
-use vaultaire::shard::check;
+use vaultaire::shard::check::{self, Changes, Finding, Severity};
 
-use super::cluster::{Cluster, ROOT, STEPS_MAX, StartError};
+use super::cluster::{Cluster, ROOT, SIZES, STEPS_MAX, StartError};
 use super::content::Contents;
 use super::full;
 use super::logs::Logs;
@@ -23,6 +23,9 @@ use super::workload::{Bench, Client, Upload, create_containers, wait};
 
 /// Lives that follow each other at most.
 const DEPTH_MAX: u32 = 4;
+
+/// One in so many folders is checked offline before a start.
+const CHECKED_ONE_IN: u64 = 16;
 
 /// A life to be.
 struct Life {
@@ -104,6 +107,9 @@ impl World {
         if life.trust != Trust::Whole && self.random.one_in(3) {
             life.accepts |= accept_loss(&life, self.random.number());
         }
+        let is_checked =
+            !life.perilous && !life.accepts && self.tally.lives.is_multiple_of(CHECKED_ONE_IN);
+        let checked = is_checked.then(|| damage_found(&life, self.tally.lives)).flatten();
         if life.depth < DEPTH_MAX {
             life.disk.snapshot_one_in(if life.works { 16 } else { 400 });
         }
@@ -140,7 +146,16 @@ impl World {
         let Ok(seen) = cluster.simulation.run(STEPS_MAX, looking) else {
             return self.lose("it does not come to its end when it is looked at", &when);
         };
-        let verdict = self.check(&life, &cluster, &seen);
+        let mut verdict = self.check(&life, &cluster, &seen);
+        if let Some(found) = checked {
+            self.tally.checked += 1;
+            if life.trust == Trust::Whole && !found.is_empty() {
+                verdict.wrong.push(format!("a check finds damage where there is none: {found:?}"));
+            }
+            if cluster.volume.is_damaged() && found.is_empty() {
+                verdict.wrong.push("a check does not find the damage that a start does".to_owned());
+            }
+        }
         self.tally.judge(&verdict, &when);
         if !verdict.is_good() {
             self.talk_about(&life.before);
@@ -376,4 +391,30 @@ fn accept_loss(life: &Life, seed: u64) -> bool {
     let accepting =
         simulation.run(STEPS_MAX, async move { check::accept_loss(&disk, Path::new(ROOT)).await });
     matches!(accepting, Ok(Ok(())))
+}
+
+/// What an offline check finds damaged but for the superblock, of which a power cut may leave a torn copy, and for the
+/// footer of a segment that is full to its last block: torn when the server stops, it looks like one that was whole.
+/// `None` if the folder cannot be checked.
+fn damage_found(life: &Life, seed: u64) -> Option<Vec<Finding>> {
+    let simulation = Simulation::new(seed, life.now_ns);
+    let (disk, clock) = (life.disk.clone(), simulation.clock());
+    let checking = simulation.run(STEPS_MAX, async move {
+        let folder = check::open_on(&disk, Path::new(ROOT)).ok()?;
+        let mut found = Vec::new();
+        let mut say = |finding: Finding| {
+            let Finding { severity, file, what } = &finding;
+            let may_be_torn = || {
+                let path = Path::new(ROOT).join(file);
+                let length = disk.content(&path).map_or(0, |content| content.len() as u64);
+                what.contains("footer") && length == SIZES.log_segment
+            };
+            if *severity == Severity::Damaged && !file.starts_with("superblock") && !may_be_torn() {
+                found.push(finding);
+            }
+        };
+        check::check(&disk, &clock, &folder, Changes::default(), &mut say).await.ok()?;
+        Some(found)
+    });
+    checking.ok().flatten()
 }

@@ -117,8 +117,8 @@ impl<C: Clock> Scrub<C> {
         let in_logs: u64 = logs.iter().map(|log| log.length).sum();
         let total = in_logs.saturating_add(core.shared.segments.data_bytes().1);
         let pace = Pace::new(core, (total / left_s * 5 / 4).clamp(RATE.0, RATE.1));
-        for log in logs {
-            self.log_segment(core, &log, &pace).await?;
+        for log in &logs {
+            self.log_segment(core, log, &logs, &pace).await?;
             if core.stopping.get() {
                 return self.save(core).await;
             }
@@ -160,15 +160,16 @@ impl<C: Clock> Scrub<C> {
         &mut self,
         core: &Rc<Core<D, C>>,
         log: &SegmentRef,
+        all: &[SegmentRef],
         pace: &Pace<D, C>,
     ) -> Result<(), DriverError> {
         if !core.shared.is_being_written(log.segment) {
             pace.spend(log.length).await;
-            let mut found = verify_segment(&core.disk, log, &mut |_, _| ()).await;
+            let mut found = verify_segment(&core.disk, log, all, &mut |_, _| ()).await;
             if found.as_ref().is_ok_and(|found| !found.flaws.is_empty()) {
                 // Not only once: it may have been retired and recycled under us.
                 self.clock.sleep(PERIOD).await;
-                found = verify_segment(&core.disk, log, &mut |_, _| ()).await;
+                found = verify_segment(&core.disk, log, all, &mut |_, _| ()).await;
             }
             if !core.shared.segments.has_log(log.segment) {
                 return Ok(());

@@ -1,5 +1,6 @@
 //! Writer and replay together, on the disk in memory and on the real one.
 
+mod torn;
 mod turns;
 
 use std::future::Future;

@@ -6,7 +6,7 @@ use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
 use super::reader::{PIECE, Reader};
-use super::replay::{READ, SegmentRef, read_footer, read_keys};
+use super::replay::{READ, SegmentRef, has_footer, read_footer, read_keys};
 use super::{Place, ReplayedRecord, walk};
 use crate::io::Disk;
 use crate::shard::losses::Loss;
@@ -51,15 +51,19 @@ pub(crate) struct Verified {
     pub(crate) end: u32,
     pub(crate) sealed: bool,
     pub(crate) flaws: Vec<Flaw>,
+    /// What is not whole, as a power cut leaves it that came before it was durable. Nobody needs it.
+    pub(crate) torn: Vec<Flaw>,
 }
 
-/// Reads a segment frame by frame, whether or not it is sealed, and shows each record with its body.
+/// Reads a segment frame by frame, whether or not it is sealed, and shows each record with its body. `all` are the
+/// segments of the folder: those behind it in its log tell what of it was durable.
 ///
 /// # Errors
 /// If the file cannot be opened or read at all.
 pub(crate) async fn verify_segment<D: Disk>(
     disk: &D,
     segment: &SegmentRef,
+    all: &[SegmentRef],
     visit: &mut dyn FnMut(ReplayedRecord<'_>, &[u8]),
 ) -> io::Result<Verified> {
     let file = disk.open(&segment.path, READ).await?;
@@ -97,8 +101,43 @@ pub(crate) async fn verify_segment<D: Disk>(
     found.flaws.extend(rot);
     if found.flaws.iter().all(|flaw| !matches!(flaw.kind, FlawKind::Frames { .. })) {
         look_at_footer(disk, segment, &mut reader, &mut found).await?;
+        let seal_length = walked.seal_length();
+        judge_torn(disk, segment, all, seal_length, &mut found).await;
     }
     Ok(found)
+}
+
+/// Tells what was never durable from what was whole once, by what could not be there otherwise.
+async fn judge_torn<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    all: &[SegmentRef],
+    seal_length: u64,
+    found: &mut Verified,
+) {
+    let is_behind = |one: &&SegmentRef| one.log == segment.log && one.position > segment.position;
+    if found.torn.is_empty() {
+        let is_header = |flaw: &mut Flaw| flaw.kind == FlawKind::Header;
+        let has_footer = found.sealed || found.flaws.iter().any(|one| one.kind == FlawKind::Footer);
+        // It is durable before the first frame.
+        if found.frames == 0 && !has_footer && !all.iter().any(|one| is_behind(&one)) {
+            found.torn.extend(found.flaws.extract_if(.., is_header));
+        }
+        return;
+    }
+    // Nothing else makes a file shorter than it was when it was made.
+    let cut = u64::from(found.end) + seal_length + BLOCK as u64;
+    let mut was_whole = segment.length == cut && !all.iter().any(|one| is_behind(&one));
+    // Segments are sealed one after the other.
+    for one in all.iter().filter(is_behind) {
+        if was_whole {
+            break;
+        }
+        was_whole = has_footer(disk, one).await;
+    }
+    if was_whole {
+        found.flaws.append(&mut found.torn);
+    }
 }
 
 /// Where the header block differs from what its whole copy says.
@@ -142,7 +181,7 @@ async fn look_at_footer<D: Disk>(
             }
         }
         (None, trailer) if found.sealed || trailer.is_some() => {
-            found.flaws.push(Flaw { offset: u64::from(found.end), kind: FlawKind::Footer });
+            found.torn.push(Flaw { offset: u64::from(found.end), kind: FlawKind::Footer });
         }
         _ => {
             let keys = segment.path.with_extension("keys");

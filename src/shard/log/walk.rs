@@ -26,6 +26,13 @@ pub(super) struct Walked {
     pub(super) sealed: bool,
 }
 
+impl Walked {
+    /// Bytes of the Seal frame that holds the keys of what was walked.
+    pub(super) fn seal_length(&self) -> u64 {
+        (FRAME_HEADER + self.keys.len()).next_multiple_of(BLOCK) as u64
+    }
+}
+
 /// A frame's payload, if the frame is whole.
 pub(super) fn payload<'f>(frame: &'f [u8], header: &FrameHeader) -> Option<&'f [u8]> {
     let end = FRAME_HEADER + header.payload_length as usize;

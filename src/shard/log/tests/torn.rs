@@ -1,0 +1,58 @@
+//! What a power cut may have left torn is told from what was whole once.
+
+use super::*;
+use crate::shard::log::verify::{FlawKind, Verified, verify_segment};
+
+/// Looks at a segment, counted from the last, with a byte of it turned over.
+async fn flipped(bench: &Bench, from_last: usize, at: impl Fn(&SegmentRef) -> u64) -> Verified {
+    let all = list_segments(&bench.disk, &bench.layout()).await.unwrap();
+    let segment = &all[all.len() - 1 - from_last];
+    bench.disk.flip(&segment.path, at(segment), 1).unwrap();
+    let found = verify_segment(&bench.disk, segment, &all, &mut |_, _| ()).await.unwrap();
+    bench.disk.flip(&segment.path, at(segment), 1).unwrap();
+    found
+}
+
+fn kinds(found: &Verified) -> (Vec<FlawKind>, Vec<FlawKind>) {
+    let of = |flaws: &[verify::Flaw]| flaws.iter().map(|flaw| flaw.kind).collect();
+    (of(&found.flaws), of(&found.torn))
+}
+
+#[test]
+fn a_footer_is_taken_for_torn_only_while_nothing_tells_that_it_was_whole() {
+    let bench = Bench::new();
+    let trailer = |segment: &SegmentRef| segment.length - BLOCK as u64 + 20;
+    let (torn, damaged) = ((vec![], vec![FlawKind::Footer]), (vec![FlawKind::Footer], vec![]));
+    drive(async {
+        let mut writer = bench.writer(SyncMethod::DurableWrites).await;
+        for batch in 1..=60 {
+            writer.append(&[record(batch, 12_000)]).await.unwrap();
+        }
+        let count = list_segments(&bench.disk, &bench.layout()).await.unwrap().len();
+        assert!(count > 2, "{count} segments");
+        // The last is being written.
+        assert_eq!(kinds(&flipped(&bench, 1, trailer).await), torn);
+        assert_eq!(kinds(&flipped(&bench, 2, trailer).await), damaged, "the next has a footer");
+        writer.seal().await.unwrap();
+        for from_last in 0..count {
+            assert_eq!(kinds(&flipped(&bench, from_last, trailer).await), damaged, "{from_last}");
+        }
+    });
+}
+
+#[test]
+fn a_header_is_taken_for_torn_only_while_nothing_follows_it() {
+    let bench = Bench::new();
+    let header = |_: &SegmentRef| 40;
+    drive(async {
+        let mut writer = bench.writer(SyncMethod::DurableWrites).await;
+        writer.append(&[record(1, 100)]).await.unwrap();
+        let damaged = (vec![FlawKind::Header], vec![]);
+        assert_eq!(kinds(&flipped(&bench, 0, header).await), damaged);
+        let layout = bench.layout();
+        let all = list_segments(&bench.disk, &layout).await.unwrap();
+        let zeros = vec![0; usize::try_from(all[0].length).unwrap() - BLOCK];
+        bench.disk.spoil(&all[0].path, BLOCK as u64, &zeros).unwrap();
+        assert_eq!(kinds(&flipped(&bench, 0, header).await), (vec![], vec![FlawKind::Header]));
+    });
+}
