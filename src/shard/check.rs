@@ -189,19 +189,22 @@ pub async fn check<D: Disk>(
         check.find(Severity::Damaged, file, format!("copy {number} of the superblock"));
     }
     let salt = salt_of(folder.uuid);
-    let Listing { segments, lost } = find_segments(disk, &folder.layout, Some(salt)).await?;
+    let Listing { mut segments, lost } = find_segments(disk, &folder.layout, Some(salt)).await?;
     let there: BTreeSet<u64> =
         segments.iter().map(|one| one.segment).chain(lost.iter().copied()).collect();
     for segment in lost {
         let what = "no whole header and no whole frame: nothing of it can be read";
         check.find_lost(Loss::Segment(segment), what.into());
     }
+    let (checkpoints, durable) = check.index_folder(&there).await?;
+    for segment in &mut segments {
+        segment.durable = durable.get(&segment.segment).copied().unwrap_or_default();
+    }
     let mut survey = Survey::new();
     for segment in &segments {
         check.log_segment(segment, &segments, salt, &mut survey).await?;
     }
     check.log_folder(&segments).await?;
-    let checkpoints = check.index_folder(&there).await?;
     check.missing(&there, &checkpoints, &survey).await?;
     let claims = survey.live();
     let bad = check.bytes(&claims).await?;

@@ -1,6 +1,6 @@
 //! Looks at what is derived: runs, checkpoints and marks. Damage there costs the next start some time, and no data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::missing::names_others;
@@ -8,18 +8,22 @@ use super::{Check, CheckError, Severity};
 use crate::io::{Disk, OpenOptions};
 use crate::shard::index::checkpoint::{Checkpoint, CheckpointError, Coverage, Derived, Mark};
 use crate::shard::index::run::{Run, RunError, directory, path as run_path};
+use crate::shard::log::LogPoint;
 
 impl<D: Disk> Check<'_, D> {
-    /// Reads all of the folder of the index. Returns the checkpoints that name log segments which are not among these.
+    /// Reads all of the folder of the index. Returns the checkpoints that name log segments which are not among these, and
+    /// up to where log segments were durable when checkpoints were made.
     pub(super) async fn index_folder(
         &mut self,
         there: &BTreeSet<u64>,
-    ) -> Result<Vec<Checkpoint>, CheckError> {
-        let mut naming_others = Vec::new();
+    ) -> Result<(Vec<Checkpoint>, HashMap<u64, u32>), CheckError> {
+        let (mut naming_others, mut durable) = (Vec::new(), HashMap::new());
         let layout = &self.folder.layout;
         let mut entries = match self.disk.list_directory(&directory(layout)).await {
             // A folder of format 1 has none.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(naming_others),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((naming_others, durable));
+            }
             entries => entries?,
         };
         entries.sort_by(|one, other| one.name.cmp(&other.name));
@@ -37,6 +41,10 @@ impl<D: Disk> Check<'_, D> {
                     match Checkpoint::read(self.disk, layout, shard).await {
                         Ok(Some(found)) => {
                             named.extend(found.runs.iter().map(|run| (*run, file.clone())));
+                            if let Some(LogPoint { segment, offset }) = found.point {
+                                let known = durable.entry(segment).or_default();
+                                *known = offset.max(*known);
+                            }
                             naming_others
                                 .extend(Some(found).filter(|found| names_others(found, there)));
                         }
@@ -68,7 +76,7 @@ impl<D: Disk> Check<'_, D> {
             let file = format!("index/{shard:02x}.checkpoint");
             self.find(Severity::Derived, &file, "a mark relies on it, and it is missing".into());
         }
-        Ok(naming_others)
+        Ok((naming_others, durable))
     }
 
     async fn run(&mut self, id: u64, file: &str) -> Result<(), CheckError> {
