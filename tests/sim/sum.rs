@@ -43,8 +43,8 @@ impl Tally {
         let Self { damaged, accepted, unreadable, .. } = self;
         let Self { flushes, merges, checkpoints, spills, .. } = self;
         format!(
-            "lives={lives} checked={checked} operations={operations} cuts={cuts} in_recovery={in_recovery} in_reclaim={in_reclaim} \
-             flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} accepted={accepted} \
+            "lives={lives} checked={checked} operations={operations} cuts={cuts} in_recovery={in_recovery} \
+             in_reclaim={in_reclaim} flawed={flawed} errors={errors} full={full} refused={refused} damaged={damaged} accepted={accepted} \
              unreadable={unreadable} flushes={flushes} merges={merges} checkpoints={checkpoints} spills={spills}\n\
              points={points} lost={lost} phantom={phantom} wrong={wrong}"
         )

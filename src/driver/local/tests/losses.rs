@@ -6,7 +6,7 @@ use super::integrity::{checked_with, damage};
 use super::*;
 use crate::shard::check::{Changes, Finding, Severity};
 use crate::shard::index::key::name_of as key_of;
-use crate::shard::log::replay::{list_segments, read_segment};
+use crate::shard::log::replay::{SegmentRef, list_segments, read_segment};
 use crate::shard::log::{Layout, ReplayedRecord};
 use crate::shard::record::decode_meta;
 
@@ -17,6 +17,11 @@ const ACCEPT: Changes = Changes { note: false, accept_loss: true };
 
 fn on_small_core(path: &Path, test: impl AsyncFnOnce(LocalDriver)) {
     on_volume(open_sized(path, SMALL, UpkeepOptions::default()), test);
+}
+
+/// The segments of all logs.
+fn segments(path: &Path) -> Vec<SegmentRef> {
+    run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap()
 }
 
 /// Spoils the frame with the record of an artifact.
@@ -135,7 +140,7 @@ fn what_only_the_index_knew_is_missed_when_it_is_gone() {
         put(&driver, "lost", Given::new(body(LARGE, 1))).await.unwrap();
         super::runs::checkpoint(&driver).await;
     });
-    let segments = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
+    let segments = segments(path);
     rustix::fs::unlink(&segments[0].path).unwrap();
     assert!(start(path, &["lost"]).0);
     assert_eq!(damaged(path, ACCEPT), 1);
@@ -168,8 +173,7 @@ fn a_segment_that_went_in_order_is_not_missed() {
         }
         super::runs::checkpoint(&driver).await;
     });
-    let first = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
-    let first = &first[0].path;
+    let first = &segments(path)[0].path;
     on_small_core(path, async |driver| {
         put(&driver, "replaced", Given::new(body(500, 2))).await.unwrap();
         delete(&driver, &["removed"]).await;
@@ -192,8 +196,7 @@ fn a_log_that_has_accepted_losses_is_recycled() {
         }
     });
     lose(path, "lost");
-    let first = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
-    let first = &first[0].path;
+    let first = &segments(path)[0].path;
     assert_eq!(damaged(path, ACCEPT), 1);
     on_small_core(path, async |driver| {
         put(&driver, "left", Given::new(body(500, 2))).await.unwrap();
@@ -208,7 +211,7 @@ fn a_segment_of_which_nothing_can_be_read_goes_once_that_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     super::runs::fill(path);
-    let segments = run(list_segments(&UringDisk, &Layout { root: path.to_path_buf() })).unwrap();
+    let segments = segments(path);
     let file = &segments[0].path;
     let rubbish = vec![0xa5; usize::try_from(segments[0].length).unwrap()];
     let opened = std::fs::OpenOptions::new().write(true).open(file);
@@ -228,8 +231,7 @@ fn a_segment_that_is_missing_is_accepted_like_any_other_loss() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     super::runs::fill(path);
-    let layout = Layout { root: path.to_path_buf() };
-    let segments = run(list_segments(&UringDisk, &layout)).unwrap();
+    let segments = segments(path);
     rustix::fs::unlink(&segments[0].path).unwrap();
     let damage_found = || {
         let (_, mut found) = checked_with(path, Changes::default());
