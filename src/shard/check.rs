@@ -307,7 +307,11 @@ impl<D: Disk> Check<'_, D> {
             }
         }
         for Flaw { offset, kind } in found.torn {
-            let part = if kind == FlawKind::Header { "header" } else { "footer" };
+            let part = match kind {
+                FlawKind::Header => "header",
+                FlawKind::Padding => "padding",
+                _ => "footer",
+            };
             let what = format!("offset {offset}: the {part} is not whole, as after a crash");
             self.find(Severity::Note, &file, what);
         }

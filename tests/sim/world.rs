@@ -152,6 +152,9 @@ impl World {
             if life.trust == Trust::Whole && !found.is_empty() {
                 verdict.wrong.push(format!("a check finds damage where there is none: {found:?}"));
             }
+            if cluster.volume.is_damaged() && found.is_empty() {
+                verdict.wrong.push("a check does not find the damage that a start does".to_owned());
+            }
         }
         self.tally.judge(&verdict, &when);
         if !verdict.is_good() {
@@ -401,12 +404,14 @@ fn damage_found(life: &Life, seed: u64) -> Option<Vec<Finding>> {
         let mut found = Vec::new();
         let mut say = |finding: Finding| {
             let Finding { severity, file, what } = &finding;
+            // A start without the index forgets what was accepted.
+            let is_damage = *severity == Severity::Damaged || what.ends_with("(accepted as lost)");
             let may_be_torn = || {
                 let path = Path::new(ROOT).join(file);
                 let length = disk.content(&path).map_or(0, |content| content.len() as u64);
                 what.contains("footer") && length == SIZES.log_segment
             };
-            if *severity == Severity::Damaged && !file.starts_with("superblock") && !may_be_torn() {
+            if is_damage && !file.starts_with("superblock") && !may_be_torn() {
                 found.push(finding);
             }
         };

@@ -77,20 +77,18 @@ pub(crate) async fn verify_segment<D: Disk>(
         found.flaws.push(Flaw { offset: 0, kind: FlawKind::Header });
     }
     reader.walk(PIECE);
-    let mut flaws = Vec::new();
+    let mut padding = Vec::new();
     let mut frames = 0;
     let mut each = |frame: &FrameHeader, bytes: &[u8]| {
         frames += 1;
         let payload_end = FRAME_HEADER + frame.payload_length as usize;
         if !bytes.get(payload_end..).is_some_and(walk::is_zero) {
-            let offset = u64::from(frame.offset) + payload_end as u64;
-            flaws.push(Flaw { offset, kind: FlawKind::Padding });
+            padding.push((frame.batch, frame.offset, payload_end as u64));
         }
         if frame.kind == FrameType::Batch { visit_bodies(frame, bytes, visit) } else { 0 }
     };
     let walked = walk::frames(&mut reader, segment, &header, &mut each).await?;
     found.frames = frames;
-    found.flaws.append(&mut flaws);
     found.records = walked.records;
     found.end = walked.end;
     found.sealed = walked.sealed;
@@ -103,6 +101,12 @@ pub(crate) async fn verify_segment<D: Disk>(
         look_at_footer(disk, segment, &mut reader, &mut found).await?;
         let seal_length = walked.seal_length();
         judge_torn(disk, segment, all, seal_length, &mut found).await;
+    }
+    for (batch, offset, payload_end) in padding {
+        // A frame is whole without it, and a file that is used again has old bytes where the new ones were not written.
+        let was_whole = walked.committed >= Some(batch) || offset < segment.durable;
+        let flaws = if was_whole { &mut found.flaws } else { &mut found.torn };
+        flaws.push(Flaw { offset: u64::from(offset) + payload_end, kind: FlawKind::Padding });
     }
     Ok(found)
 }
@@ -166,7 +170,7 @@ async fn look_at_footer<D: Disk>(
             let mut expected = [0; BLOCK];
             trailer.encode(segment.header.salt, &mut expected);
             if block != expected {
-                found.flaws.push(Flaw { offset: last, kind: FlawKind::Padding });
+                found.torn.push(Flaw { offset: last, kind: FlawKind::Padding });
             }
             let begin = u64::from(seal.offset);
             let used = FRAME_HEADER + keys.len();
@@ -177,7 +181,7 @@ async fn look_at_footer<D: Disk>(
                 found.flaws.push(Flaw { offset: begin, kind: FlawKind::Footer });
             } else if !end.get(used - last_block..).is_some_and(walk::is_zero) {
                 let offset = begin + used as u64;
-                found.flaws.push(Flaw { offset, kind: FlawKind::Padding });
+                found.torn.push(Flaw { offset, kind: FlawKind::Padding });
             }
         }
         (None, trailer) if found.sealed || trailer.is_some() => {

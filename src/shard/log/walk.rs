@@ -24,6 +24,8 @@ pub(super) struct Walked {
     tail_is_zero: bool,
     /// The walk ended at a Seal frame.
     pub(super) sealed: bool,
+    /// The last batch that was durable when something behind it was written.
+    pub(super) committed: Option<u64>,
 }
 
 impl Walked {
@@ -87,7 +89,7 @@ struct Expected {
 
 enum Met {
     Frame { header: FrameHeader, crc: u32 },
-    Seal,
+    Seal { committed: u64 },
     Nothing,
 }
 
@@ -113,6 +115,7 @@ pub(super) async fn frames<F: DiskFile>(
         keys: Keys::default(),
         tail_is_zero: false,
         sealed: false,
+        committed: segment.committed,
     };
     let pauses = Pauses::after(RECORDS_AT_ONCE);
     loop {
@@ -120,8 +123,9 @@ pub(super) async fn frames<F: DiskFile>(
             break;
         }
         match meet(reader, header, &expected).await? {
-            Met::Seal => {
+            Met::Seal { committed } => {
                 walked.sealed = true;
+                walked.committed = walked.committed.max(Some(committed));
                 break;
             }
             Met::Frame { header: frame, crc } => {
@@ -132,6 +136,9 @@ pub(super) async fn frames<F: DiskFile>(
                 walked.records += seen as u64;
                 walked.keys.push(&frame, crc, table);
                 walked.last_batch = frame.batch;
+                // The frame that begins a log has none before it.
+                let before = (frame.batch > 0).then_some(frame.committed);
+                walked.committed = walked.committed.max(before);
                 walked.last_crc = crc;
                 walked.end = frame.offset + offset_u32(frame.frame_length() as u64);
                 expected = Expected {
@@ -183,7 +190,8 @@ async fn meet<F: DiskFile>(
     let linked = expected.previous_crc.is_none_or(|crc| crc == header.previous_crc);
     if header.kind == FrameType::Seal {
         let closes = header.batch + 1 == expected.batch.max(1);
-        return Ok(if linked && closes { Met::Seal } else { Met::Nothing });
+        let committed = header.committed;
+        return Ok(if linked && closes { Met::Seal { committed } } else { Met::Nothing });
     }
     let is_start = header.kind == FrameType::Start;
     if !linked || header.batch != expected.batch || is_start != (expected.batch == 0) {

@@ -56,3 +56,31 @@ fn a_header_is_taken_for_torn_only_while_nothing_follows_it() {
         assert_eq!(kinds(&flipped(&bench, 0, header).await), (vec![], vec![FlawKind::Header]));
     });
 }
+
+#[test]
+fn padding_is_taken_for_torn_only_while_nothing_tells_that_its_frame_was_durable() {
+    let bench = Bench::new();
+    // The last bytes of the frame that begins the log, and of two batches.
+    let [start, first, second] = [2, 3, 4].map(|block| block * BLOCK as u64 - 1);
+    let (torn, damaged) = ((vec![], vec![FlawKind::Padding]), (vec![FlawKind::Padding], vec![]));
+    drive(async {
+        let mut writer = bench.writer(SyncMethod::DurableWrites).await;
+        assert_eq!(kinds(&flipped(&bench, 0, |_| start).await), torn);
+        writer.append(&[record(1, 100)]).await.unwrap();
+        assert_eq!(kinds(&flipped(&bench, 0, |_| start).await), damaged, "a batch follows");
+        assert_eq!(kinds(&flipped(&bench, 0, |_| first).await), torn);
+        writer.append(&[record(2, 100)]).await.unwrap();
+        assert_eq!(kinds(&flipped(&bench, 0, |_| first).await), damaged);
+        assert_eq!(kinds(&flipped(&bench, 0, |_| second).await), torn);
+
+        let all = list_segments(&bench.disk, &bench.layout()).await.unwrap();
+        bench.disk.flip(&all[0].path, second, 1).unwrap();
+        let known = SegmentRef { durable: 4 * BLOCK as u32, ..all[0].clone() };
+        let found = verify_segment(&bench.disk, &known, &all, &mut |_, _| ()).await.unwrap();
+        assert_eq!(kinds(&found), damaged, "a checkpoint knows that it was durable");
+        bench.disk.flip(&all[0].path, second, 1).unwrap();
+
+        writer.seal().await.unwrap();
+        assert_eq!(kinds(&flipped(&bench, 0, |_| second).await), damaged, "a footer follows");
+    });
+}
