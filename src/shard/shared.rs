@@ -100,7 +100,7 @@ impl Shared {
 
     /// The shards whose commits a core decides.
     pub(crate) fn shards_of(&self, core: usize) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |&shard| self.owner(shard) == core)
+        self.index.shards_of(core)
     }
 
     /// Those of them that were ever asked for; the others are empty.

@@ -11,7 +11,7 @@ use crate::shard::index::Looked;
 use crate::shard::index::key::{self, KeyBytes, Keyspace};
 use crate::shard::index::value::Artifact;
 use crate::shard::log::replay::{
-    ReplayError, Rot, SegmentRef, find_segments, read_segment, replay_segment,
+    ReplayError, Rot, SegmentRef, find_segments, read_segment, replay_aside,
 };
 use crate::shard::log::{Place, ReplayedRecord, salt_of};
 use crate::shard::losses::Loss;
@@ -98,7 +98,7 @@ pub(super) async fn all<D: Disk, C: Clock>(
 ) -> Result<Vec<Live>, DriverError> {
     let mut live = Vec::new();
     let mut visit = |record: ReplayedRecord<'_>| live.extend(Live::perhaps(core, &record));
-    match replay_segment(&core.disk, segment, &mut visit).await {
+    match replay_aside(&core.disk, segment, &mut visit).await {
         Ok(_) => Ok(live),
         Err(ReplayError::Rot { segment, rot, .. }) if are_accepted(core, segment, &rot) => Ok(live),
         Err(error) => Err(io::Error::other(error.to_string()).into()),

@@ -26,7 +26,7 @@ use crate::shard::shared::WriteState;
 const MOVES_MAX: usize = 32;
 
 /// Records that are looked up before others have a turn.
-const LOOKS_AT_ONCE: usize = 64;
+const LOOKS_AT_ONCE: usize = 16;
 
 /// The live records of a sealed log segment that are still to be written again.
 pub(super) struct Lot {

@@ -53,7 +53,9 @@ impl<D: Disk> Check<'_, D> {
             .collect();
         placed.sort_by_key(|(name, base, ..)| (number(*name), *base));
         let mut bad = Vec::new();
-        let mut buffer = AlignedBuffer::with_capacity(PIECE);
+        let longest = placed.iter().map(|(.., claim)| extent_length(claim.size)).max();
+        let longest = longest.and_then(|length| usize::try_from(length).ok()).unwrap_or(PIECE);
+        let mut buffer = AlignedBuffer::with_capacity(PIECE.min(longest));
         let mut open: Option<(FileName, io::Result<D::File>)> = None;
         let mut behind = 0;
         for (name, base, id, claim) in placed {

@@ -310,6 +310,11 @@ impl Index {
         usize::from(shard) % self.table_bytes.len()
     }
 
+    /// The shards that a core owns.
+    pub(crate) fn shards_of(&self, owner: usize) -> impl Iterator<Item = u8> + use<> {
+        (0..=u8::MAX).skip(owner).step_by(self.table_bytes.len())
+    }
+
     /// Bytes of memory of the tables of artifacts of an owner's shards, once [`Index::count_tables`] was called.
     pub(crate) fn table_bytes(&self, owner: usize) -> usize {
         self.table_bytes[owner].load(Ordering::Relaxed)

@@ -12,7 +12,7 @@ use crate::shard::index::run::{Run, RunWriter, Version, directory, path as run_p
 use crate::shard::index::{MemTable, View, key};
 
 /// Entries that are written before others have a turn.
-pub(super) const ENTRIES: usize = 64;
+pub(super) const ENTRIES: usize = 16;
 
 /// What a run or a checkpoint takes besides its entries.
 pub(super) const MARGIN: u64 = 16 << 10;

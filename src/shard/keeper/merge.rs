@@ -18,7 +18,7 @@ const WIDTH: usize = 4;
 const RUNS_MAX: usize = 16;
 
 /// Versions that are merged before others have a turn.
-const VERSIONS: usize = 64;
+const VERSIONS: usize = 16;
 
 impl<D: Disk> Keeper<D> {
     /// Merges some runs of one shard, if that pays; says whether it did.

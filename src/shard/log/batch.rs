@@ -127,9 +127,6 @@ pub(super) fn offset_u32(offset: u64) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
-/// Bytes of the frame buffer at first.
-pub(super) const FRAME_START: usize = 64 << 10;
-
 /// The frame buffer, or a larger one in its place. It grows to the largest batch that was met.
 pub(super) fn with_room(buffer: AlignedBuffer, bytes: usize) -> AlignedBuffer {
     if bytes <= buffer.capacity() {

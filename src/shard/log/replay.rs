@@ -140,8 +140,23 @@ impl ReplayError {
     }
 }
 
-/// Records that are visited before others have a turn.
+/// Records that are visited before others have a turn, at a start.
 pub(super) const RECORDS_AT_ONCE: usize = 256;
+
+/// How much is done at once.
+#[derive(Clone, Copy)]
+struct Stride {
+    /// Bytes that are read ahead where frames are walked.
+    window: usize,
+    /// Records that are visited.
+    records: usize,
+}
+
+impl Stride {
+    const START: Self = Self { window: WINDOW, records: RECORDS_AT_ONCE };
+    /// Requests wait meanwhile.
+    const SERVING: Self = Self { window: PIECE, records: 32 };
+}
 
 pub(super) const READ: OpenOptions =
     OpenOptions { write: false, create_new: false, direct: true, durable_writes: false };
@@ -286,7 +301,28 @@ pub async fn replay_segment<D: Disk>(
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
-    let (summary, walked) = visit_segment(disk, segment, WINDOW, visit).await?;
+    replay(disk, segment, Stride::START, visit).await
+}
+
+/// The same while requests are served.
+///
+/// # Errors
+/// [`ReplayError`].
+pub(crate) async fn replay_aside<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    visit: &mut dyn FnMut(ReplayedRecord<'_>),
+) -> Result<SegmentSummary, ReplayError> {
+    replay(disk, segment, Stride::SERVING, visit).await
+}
+
+async fn replay<D: Disk>(
+    disk: &D,
+    segment: &SegmentRef,
+    stride: Stride,
+    visit: &mut dyn FnMut(ReplayedRecord<'_>),
+) -> Result<SegmentSummary, ReplayError> {
+    let (summary, walked) = visit_segment(disk, segment, stride, visit).await?;
     let Some(walked) = walked else { return Ok(summary) };
     if !walked.rot.is_empty() {
         return Err(ReplayError::Rot { segment: segment.segment, rot: walked.rot, summary });
@@ -308,14 +344,14 @@ pub(crate) async fn read_segment<D: Disk>(
     segment: &SegmentRef,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<SegmentSummary, ReplayError> {
-    Ok(visit_segment(disk, segment, PIECE, visit).await?.0)
+    Ok(visit_segment(disk, segment, Stride::SERVING, visit).await?.0)
 }
 
 /// Visits the records, and says what a walk has found if one was needed.
 async fn visit_segment<D: Disk>(
     disk: &D,
     segment: &SegmentRef,
-    window: usize,
+    stride: Stride,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> Result<(SegmentSummary, Option<Walked>), ReplayError> {
     let error = ReplayError::io(segment.segment);
@@ -335,14 +371,14 @@ async fn visit_segment<D: Disk>(
         let summary = SegmentSummary {
             segment: segment.segment,
             log: segment.log,
-            records: visit_keys(&header, &keys, visit).await,
+            records: visit_keys(&header, &keys, stride, visit).await,
             last_batch: seal.batch,
             end: seal.offset,
             origin,
         };
         return Ok((summary, None));
     }
-    reader.walk(window);
+    reader.walk(stride.window);
     let mut each = |frame: &FrameHeader, bytes: &[u8]| {
         if frame.kind != FrameType::Batch {
             return 0;
@@ -407,10 +443,11 @@ pub(super) async fn read_keys<D: Disk>(
 async fn visit_keys(
     segment: &SegmentHeader,
     mut keys: &[u8],
+    stride: Stride,
     visit: &mut dyn FnMut(ReplayedRecord<'_>),
 ) -> u64 {
     let mut records = 0;
-    let pauses = Pauses::after(RECORDS_AT_ONCE);
+    let pauses = Pauses::after(stride.records);
     while let Some(entry) = format::decode_keys(&mut keys) {
         if entry.kind == FrameType::Batch {
             let seen = visit_table(segment.segment, entry.offset, entry.table, visit);

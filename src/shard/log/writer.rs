@@ -8,7 +8,7 @@ use super::admission::{Admission, Room};
 pub use super::batch::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, LogError, LogOptions, Urgency, encoded_length,
 };
-use super::batch::{FRAME_START, Shape, offset_u32, with_room};
+use super::batch::{Shape, offset_u32, with_room};
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, RECORD_ENTRY, SegmentHeader,
 };
@@ -80,7 +80,7 @@ impl<D: Disk> LogWriter<D> {
             end: BLOCK as u64,
             keys: Keys::default(),
         };
-        let frame = AlignedBuffer::with_capacity(FRAME_START);
+        let frame = AlignedBuffer::with_capacity(BLOCK);
         let mut writer = Self {
             segments,
             log,

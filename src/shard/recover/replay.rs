@@ -121,11 +121,14 @@ impl Recovery {
         disk: &D,
         finder: &Finder<D>,
     ) -> Result<Kept, RecoverError> {
-        let spilled = self.found().spilled.clone();
+        let (spilled, sequences) = {
+            let found = self.found();
+            (found.spilled.clone(), found.sequences.clone())
+        };
         let uniter = Uniter::new(shared, disk, finder, spilled);
         let (mut kept, mut is_run) = (Kept::default(), false);
         for shard in shared.shards_of(core) {
-            let replayed = self.found().sequences.get(usize::from(shard)).copied();
+            let replayed = sequences.get(usize::from(shard)).copied();
             let known = shared.checkpoints.book(shard).sequence;
             let newest = replayed.unwrap_or_default().max(known);
             if newest > 0 {
