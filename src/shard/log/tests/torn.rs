@@ -75,7 +75,7 @@ fn padding_is_taken_for_torn_only_while_nothing_tells_that_its_frame_was_durable
 
         let all = list_segments(&bench.disk, &bench.layout()).await.unwrap();
         bench.disk.flip(&all[0].path, second, 1).unwrap();
-        let known = SegmentRef { durable: 4 * BLOCK as u32, ..all[0].clone() };
+        let known = SegmentRef { durable: u32::try_from(second).unwrap(), ..all[0].clone() };
         let found = verify_segment(&bench.disk, &known, &all, &mut |_, _| ()).await.unwrap();
         assert_eq!(kinds(&found), damaged, "a checkpoint knows that it was durable");
         bench.disk.flip(&all[0].path, second, 1).unwrap();
