@@ -394,7 +394,8 @@ fn accept_loss(life: &Life, seed: u64) -> bool {
 }
 
 /// What an offline check finds damaged but for the superblock, of which a power cut may leave a torn copy, and for the
-/// footer of a segment that is full to its last block: torn when the server stops, it looks like one that was whole.
+/// footer and padding of a segment that is full to its last block: torn when the server stops, they look like what was
+/// whole.
 /// `None` if the folder cannot be checked.
 fn damage_found(life: &Life, seed: u64) -> Option<Vec<Finding>> {
     let simulation = Simulation::new(seed, life.now_ns);
@@ -409,7 +410,8 @@ fn damage_found(life: &Life, seed: u64) -> Option<Vec<Finding>> {
             let may_be_torn = || {
                 let path = Path::new(ROOT).join(file);
                 let length = disk.content(&path).map_or(0, |content| content.len() as u64);
-                what.contains("footer") && length == SIZES.log_segment
+                let is_of_footer = what.contains("footer") || what.contains("padding");
+                is_of_footer && length == SIZES.log_segment
             };
             if is_damage && !file.starts_with("superblock") && !may_be_torn() {
                 found.push(finding);
