@@ -2,11 +2,12 @@
 
 use std::io;
 
+use super::footer::{has_footer, read_footer, read_keys};
 use super::format::{
     self, BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, Trailer, decode_record,
 };
 use super::reader::{PIECE, Reader};
-use super::replay::{READ, SegmentRef, has_footer, read_footer, read_keys};
+use super::replay::{READ, SegmentRef};
 use super::{Place, ReplayedRecord, walk};
 use crate::io::Disk;
 use crate::shard::losses::Loss;
