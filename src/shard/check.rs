@@ -197,9 +197,7 @@ pub async fn check<D: Disk>(
         check.find_lost(Loss::Segment(segment), what.into());
     }
     let (checkpoints, durable) = check.index_folder(&there).await?;
-    for segment in &mut segments {
-        segment.durable = durable.get(&segment.segment).copied().unwrap_or_default();
-    }
+    durable.tell(&mut segments);
     let mut survey = Survey::new();
     for segment in &segments {
         check.log_segment(segment, &segments, salt, &mut survey).await?;

@@ -42,6 +42,7 @@ use super::finder::Finder;
 use super::index::value::PartList;
 use super::integrity::Progress;
 use super::keeper::{self, KeepError};
+use super::log::durable::DurablePoints;
 use super::log::replay::{Listing, ReplayError, SegmentRef, find_segments};
 use super::log::{LogEnd, LogPoint, Place, salt_of};
 use super::losses::Loss;
@@ -82,7 +83,7 @@ pub(crate) struct Recovery {
     /// What checkpoints and runs say cannot be used.
     index_damaged: AtomicBool,
     /// Up to where log segments were durable when checkpoints were made.
-    durable: Mutex<HashMap<u64, u32>>,
+    durable: Mutex<DurablePoints>,
     /// Bytes of records that a core keeps in memory while logs are replayed.
     limit: usize,
     found: Mutex<Found>,
@@ -187,9 +188,7 @@ impl Recovery {
         // What was accepted is known to all from here on.
         let derived = self.derived(shared, core, disk).await?;
         let durable = self.durable().clone();
-        for segment in &mut segments {
-            segment.durable = durable.get(&segment.segment).copied().unwrap_or_default();
-        }
+        durable.tell(&mut segments);
         let mut kept =
             self.replay_and_keep(shared, core, disk, finder, (&segments, derived)).await?;
         if self.is_index_damaged() {
@@ -286,11 +285,7 @@ impl Recovery {
             self.forget(shared, core, disk).await?;
             return Ok(Derivation::default());
         }
-        let note = |point: LogPoint| {
-            let mut durable = self.durable();
-            let known = durable.entry(point.segment).or_default();
-            *known = point.offset.max(*known);
-        };
+        let note = |point: LogPoint| self.durable().note(point);
         let loaded = index::load(shared, core, disk, &note).await;
         if let Err(error) = &loaded {
             self.index_is_damaged(&error.to_string());
@@ -340,7 +335,7 @@ impl Recovery {
         if self.barrier.wait().await { Ok(()) } else { Err(RecoverError::OtherCore) }
     }
 
-    fn durable(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+    fn durable(&self) -> MutexGuard<'_, DurablePoints> {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,6 @@
 //! Looks at what is derived: runs, checkpoints and marks. Damage there costs the next start some time, and no data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::missing::names_others;
@@ -8,7 +8,7 @@ use super::{Check, CheckError, Severity};
 use crate::io::{Disk, OpenOptions};
 use crate::shard::index::checkpoint::{Checkpoint, CheckpointError, Coverage, Derived, Mark};
 use crate::shard::index::run::{Run, RunError, directory, path as run_path};
-use crate::shard::log::LogPoint;
+use crate::shard::log::durable::DurablePoints;
 
 impl<D: Disk> Check<'_, D> {
     /// Reads all of the folder of the index. Returns the checkpoints that name log segments which are not among these, and
@@ -16,8 +16,8 @@ impl<D: Disk> Check<'_, D> {
     pub(super) async fn index_folder(
         &mut self,
         there: &BTreeSet<u64>,
-    ) -> Result<(Vec<Checkpoint>, HashMap<u64, u32>), CheckError> {
-        let (mut naming_others, mut durable) = (Vec::new(), HashMap::new());
+    ) -> Result<(Vec<Checkpoint>, DurablePoints), CheckError> {
+        let (mut naming_others, mut durable) = (Vec::new(), DurablePoints::default());
         let layout = &self.folder.layout;
         let mut entries = match self.disk.list_directory(&directory(layout)).await {
             // A folder of format 1 has none.
@@ -41,10 +41,7 @@ impl<D: Disk> Check<'_, D> {
                     match Checkpoint::read(self.disk, layout, shard).await {
                         Ok(Some(found)) => {
                             named.extend(found.runs.iter().map(|run| (*run, file.clone())));
-                            if let Some(LogPoint { segment, offset }) = found.point {
-                                let known = durable.entry(segment).or_default();
-                                *known = offset.max(*known);
-                            }
+                            found.point.into_iter().for_each(|point| durable.note(point));
                             naming_others
                                 .extend(Some(found).filter(|found| names_others(found, there)));
                         }

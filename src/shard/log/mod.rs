@@ -6,6 +6,7 @@
 
 mod admission;
 mod batch;
+pub(crate) mod durable;
 pub(crate) mod footer;
 pub mod format;
 mod probe;

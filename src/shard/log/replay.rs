@@ -141,7 +141,7 @@ impl ReplayError {
     }
 }
 
-/// Records that are visited before others have a turn, at a start.
+/// Records that are visited before others have a turn, at a start and where frames are walked.
 pub(super) const RECORDS_AT_ONCE: usize = 256;
 
 /// How much is done at once.

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::LogId;
-use super::format::{BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader};
+use super::format::{BLOCK, FRAME_HEADER, FrameHeader, FrameType, SegmentHeader, padded};
 use super::reader::{PIECE, Reader};
 use super::replay::{READ, RECORDS_AT_ONCE, Rot, SegmentRef};
 use super::seal::{Keys, write_keys};
@@ -31,7 +31,7 @@ pub(super) struct Walked {
 impl Walked {
     /// Bytes of the Seal frame that holds the keys of what was walked.
     pub(super) fn seal_length(&self) -> u64 {
-        (FRAME_HEADER + self.keys.len()).next_multiple_of(BLOCK) as u64
+        padded(FRAME_HEADER + self.keys.len()) as u64
     }
 }
 
