@@ -31,6 +31,7 @@ use crate::shard::extent::{
 use crate::shard::files::Access;
 use crate::shard::index::parts;
 use crate::shard::index::value::{self, Artifact, Content, Location};
+use crate::shard::log::writer::Urgency;
 use crate::shard::planted::{self, Bug};
 use crate::shard::shared::WriteState;
 use crate::shard::verify::{Extent, PIECE};
@@ -185,7 +186,9 @@ async fn move_some<D: Disk, C: Clock>(
     }
     let count = moved.len() as u64;
     let (stem, sequence) = (live.stem.clone(), live.sequence);
-    let relocation = Relocation { stem, sequence, value, size: None, body, moved, frees: true };
+    // Room in the log that only the log's own segments give back is not for this.
+    let urgency = Urgency::Reserve;
+    let relocation = Relocation { stem, sequence, value, size: None, body, moved, urgency };
     let request = Request::Relocate(Box::new(relocation));
     let committed = core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
     Ok(if matches!(committed.answer, Answer::Stale) { 0 } else { count })

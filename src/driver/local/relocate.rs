@@ -20,6 +20,7 @@ use crate::shard::index::key::Keyspace;
 use crate::shard::index::value::{Artifact, Content, Location};
 use crate::shard::log::LAST_SHARE;
 use crate::shard::log::replay::SegmentRef;
+use crate::shard::log::writer::Urgency;
 use crate::shard::shared::WriteState;
 
 /// Records that are moved at once.
@@ -34,8 +35,7 @@ pub(super) struct Lot {
     rest: std::vec::IntoIter<Live>,
     /// About as many bytes as one of them takes.
     each: u64,
-    /// What is live is little.
-    frees: bool,
+    urgency: Urgency,
 }
 
 impl Lot {
@@ -56,11 +56,12 @@ impl Lot {
             pauses.count(1).await;
         }
         let frees = bytes * LAST_SHARE <= segment.length;
+        let urgency = if frees { Urgency::Last } else { Urgency::Normal };
         if !frees && core.shared.write_state() != WriteState::Open {
             return Err(DriverError::Full);
         }
         let each = bytes.div_ceil(live.len().max(1) as u64).max(1);
-        Ok(Self { segment: segment.segment, rest: live.into_iter(), each, frees })
+        Ok(Self { segment: segment.segment, rest: live.into_iter(), each, urgency })
     }
 
     /// Whether none are left.
@@ -84,7 +85,7 @@ impl Lot {
                 break;
             }
             moved += some.len() as u64;
-            let moves = join_all(some.iter().map(|live| relocate_one(core, live, self.frees)));
+            let moves = join_all(some.iter().map(|live| relocate_one(core, live, self.urgency)));
             moves.await.into_iter().collect::<Result<(), _>>()?;
         }
         Ok(moved)
@@ -102,7 +103,7 @@ pub(super) async fn reference<D: Disk, C: Clock>(
 async fn relocate_one<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     live: &Live,
-    frees: bool,
+    urgency: Urgency,
 ) -> Result<(), DriverError> {
     let ctx = Context::internal(TenantId::DEFAULT);
     let _pin = core.pins.pin();
@@ -116,7 +117,7 @@ async fn relocate_one<D: Disk, C: Clock>(
     };
     let (stem, sequence) = (live.stem.clone(), live.sequence);
     let moved = Vec::new();
-    let relocation = Relocation { stem, sequence, value, size, body, moved, frees };
+    let relocation = Relocation { stem, sequence, value, size, body, moved, urgency };
     let request = Request::Relocate(Box::new(relocation));
     core.shared.commit(live.shard, request, &core.clock, |_| ()).await?;
     Ok(())

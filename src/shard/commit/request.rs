@@ -121,8 +121,8 @@ pub(crate) struct Relocation {
     pub(crate) body: Bytes,
     /// Extents that the new value refers to at another place than the old one did.
     pub(crate) moved: Vec<Moved>,
-    /// More room is made by it than it takes.
-    pub(crate) frees: bool,
+    /// How it goes on when the disk is full.
+    pub(crate) urgency: Urgency,
 }
 
 /// An extent that was written again, and synced.
@@ -171,7 +171,7 @@ impl Request {
             Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..) | Self::Expire(_) => {
                 Urgency::Reserve
             }
-            Self::Relocate(relocation) if relocation.frees => Urgency::Last,
+            Self::Relocate(relocation) => relocation.urgency,
             _ => Urgency::Normal,
         }
     }

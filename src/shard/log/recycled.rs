@@ -1,5 +1,5 @@
 //! Retired segment files that are kept to be written again, shared by the logs of one start: on a full disk, what one
-//! log gives back goes to the one that has no spare.
+//! log gives back goes to the one that has no spare, and first to one that has no room at all.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,8 @@ const EACH: usize = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Recycled {
     logs: AtomicUsize,
+    /// Logs that have refused even what makes room, and have no new segment since.
+    needy: AtomicUsize,
     files: Mutex<Vec<(u64, u64)>>,
 }
 
@@ -18,6 +20,20 @@ impl Recycled {
     /// One more log may take files, and so one more is kept.
     pub(super) fn add_log(&self) {
         self.logs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One log more, or one less, has no room even for what makes room: until it has, the others should take none.
+    pub(super) fn count_needy(&self, more: bool) {
+        if more {
+            self.needy.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.needy.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is such a log.
+    pub(super) fn has_needy(&self) -> bool {
+        self.needy.load(Ordering::Relaxed) > 0
     }
 
     /// Whether another file is kept.

@@ -49,6 +49,8 @@ struct State<F> {
     /// It failed otherwise: the writer tries again, and at once, when it needs one.
     failed: bool,
     retry: bool,
+    /// Even what makes room was refused, and there was no spare since.
+    needy: bool,
     closed: bool,
     poison: Option<String>,
 }
@@ -113,6 +115,7 @@ impl<D: Disk> Segments<D> {
             starved: false,
             failed: false,
             retry: false,
+            needy: false,
             closed: false,
             poison: None,
         };
@@ -134,6 +137,8 @@ impl<D: Disk> Segments<D> {
             tracing::error!(%error, "a write of the log failed: nothing more is acknowledged");
             state.poison = Some(error.to_string());
         }
+        drop(state);
+        self.set_needy(false);
     }
 
     pub(super) fn poisoned(&self) -> Option<String> {
@@ -154,6 +159,18 @@ impl<D: Disk> Segments<D> {
         self.state.borrow().closed
     }
 
+    /// Whether what makes room is refused for want of a segment: then other logs leave the next one to this.
+    pub(super) fn set_needy(&self, needy: bool) {
+        if std::mem::replace(&mut self.state.borrow_mut().needy, needy) != needy {
+            self.volume.recycled.count_needy(needy);
+        }
+    }
+
+    /// Whether no other log needs the next segment more.
+    fn may_take(&self) -> bool {
+        self.state.borrow().needy || !self.volume.recycled.has_needy()
+    }
+
     /// There may be room for a spare now: the background work looks.
     pub(super) fn look_for_room(&self) {
         self.state.borrow_mut().retry = true;
@@ -168,8 +185,8 @@ impl<D: Disk> Segments<D> {
                 self.signal.changed_since(seen).await;
                 continue;
             }
-            let has_spare = self.reserve().0 > 0;
-            if has_spare || !(self.volume.recycled.has(self.length) || self.has_space().await) {
+            let wants_spare = self.reserve().0 == 0 && self.may_take();
+            if !wants_spare || !(self.volume.recycled.has(self.length) || self.has_space().await) {
                 return;
             }
             if !self.state.borrow().busy {
@@ -238,6 +255,7 @@ impl<D: Disk> Segments<D> {
 
     pub(super) fn end(&self) {
         self.state.borrow_mut().closed = true;
+        self.set_needy(false);
         self.signal.notify();
     }
 
@@ -259,6 +277,9 @@ impl<D: Disk> Segments<D> {
             state.failed = result.is_err() && !state.starved;
             result.map(|spare| state.spares.push_back(spare))
         };
+        if result.is_ok() {
+            self.set_needy(false);
+        }
         drop(busy);
         result
     }
@@ -361,7 +382,7 @@ impl<D: Disk> Segments<D> {
             let retry = std::mem::take(&mut state.retry);
             (missing, retry, state.seals.len())
         };
-        if wants_spare {
+        if wants_spare && self.may_take() {
             let (_, starved) = self.reserve();
             let recycled = self.volume.recycled.has(self.length);
             if (!starved || recycled || (retry && self.has_space().await))

@@ -587,6 +587,50 @@ fn a_full_disk_refuses_and_keeps_a_segment_for_deletes() {
 }
 
 #[test]
+fn on_a_full_disk_a_segment_goes_to_the_log_that_cannot_even_delete() {
+    let bench = Bench::new();
+    let volume = bench.start();
+    drive(async {
+        let open = |core| {
+            let options = options(SyncMethod::DurableWrites);
+            LogWriter::open(
+                bench.disk.clone(),
+                std::sync::Arc::clone(&volume),
+                core,
+                Vec::new(),
+                options,
+            )
+        };
+        let mut full = open(0).await.unwrap();
+        let other = open(1).await.unwrap();
+        let first = full.current_segment();
+        let mut background = pin!(other.background());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut settle =
+            || (0..2000).for_each(|_| assert!(background.as_mut().poll(&mut cx).is_pending()));
+        bench.disk.set_free(Some(SMALL + 8192));
+        let mut number = 1;
+        while full.current_segment() == first {
+            full.append(&[record(number, 9000)]).await.unwrap();
+            number += 1;
+        }
+        settle();
+        while full.append_with(&[record(number, 9000)], Urgency::Reserve).await.is_ok() {
+            number += 1;
+        }
+        // What is dead is taken away by the other, which has no spare either, but nothing to delete.
+        other.retirer().retire(first).await.unwrap();
+        settle();
+        full.append_with(&[record(number, 9000)], Urgency::Reserve).await.unwrap();
+        // The next is for whoever comes first again.
+        bench.disk.set_free(None);
+        other.retirer().retire(0).await.unwrap();
+        settle();
+        assert!(other.has_room(9000));
+    });
+}
+
+#[test]
 fn a_failed_write_ahead_is_not_taken_for_a_full_disk() {
     let bench = Bench::new();
     drive(async {

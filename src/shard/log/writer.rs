@@ -129,18 +129,11 @@ impl<D: Disk> LogWriter<D> {
     ) -> Result<Appended, LogError> {
         self.check()?;
         let shape = Shape::of(records).ok_or(LogError::TooLarge)?;
-        match self.admit(shape, urgency) {
-            Admission::Fits => {}
-            Admission::NextSegment => self.next_segment(urgency).await?,
-            Admission::Full => {
-                self.segments.retry().await;
-                match self.admit(shape, urgency) {
-                    Admission::Fits => {}
-                    Admission::NextSegment => self.next_segment(urgency).await?,
-                    Admission::Full => return Err(LogError::Full),
-                }
-            }
+        let room = self.make_room(shape, urgency).await;
+        if urgency > Urgency::Normal && matches!(room, Err(LogError::Full)) {
+            self.segments.set_needy(true);
         }
+        room?;
         let Some(frame) = self.frame.take() else {
             return Err(self.poisoned("an append was abandoned"));
         };
@@ -149,6 +142,20 @@ impl<D: Disk> LogWriter<D> {
         self.frame = Some(frame);
         self.last_batch = header.batch;
         Ok(Appended { batch: header.batch, places })
+    }
+
+    /// Sees to it that a batch fits into the segment being written.
+    async fn make_room(&mut self, shape: Shape, urgency: Urgency) -> Result<(), LogError> {
+        let mut admission = self.admit(shape, urgency);
+        if matches!(admission, Admission::Full) {
+            self.segments.retry().await;
+            admission = self.admit(shape, urgency);
+        }
+        match admission {
+            Admission::Fits => Ok(()),
+            Admission::NextSegment => self.next_segment(urgency).await,
+            Admission::Full => Err(LogError::Full),
+        }
     }
 
     /// Whether an [`Urgency::Normal`] batch of so many bytes would find room now.
