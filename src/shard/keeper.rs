@@ -12,6 +12,7 @@ mod dead;
 mod error;
 mod flush;
 mod merge;
+mod retired;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,11 +23,12 @@ use std::sync::atomic::Ordering;
 
 pub(crate) use error::KeepError;
 
+use self::retired::Retired;
 use super::error::ShardError;
 use super::finder::Finder;
 use super::freeze::{FrozenShard, FrozenShards};
 use super::index::checkpoint::{Derived, Mark, ShardSet};
-use super::index::run::{Run, directory, path as run_path};
+use super::index::run::{directory, path as run_path};
 use super::log::LogId;
 use super::shared::Shared;
 use super::turn::Turn;
@@ -65,6 +67,7 @@ pub(crate) struct Keeper<D: Disk> {
     stalled: RefCell<Vec<FrozenShard>>,
     /// Runs that were replaced, with the epoch's stamp.
     condemned: RefCell<VecDeque<(u64, u64)>>,
+    retired: Retired,
     /// Position of the segment that the core's log has come to.
     position: Cell<u32>,
     /// The core's log was sealed.
@@ -98,6 +101,7 @@ impl<D: Disk> Keeper<D> {
             rounds: Turn::default(),
             stalled: RefCell::default(),
             condemned: RefCell::default(),
+            retired: Retired::default(),
             position: Cell::new(0),
             sealed: Cell::new(false),
             stopping: Cell::new(false),
@@ -183,6 +187,7 @@ impl<D: Disk> Keeper<D> {
 
     /// Does what is due: a checkpoint, and the removal of what is not used any more.
     pub(crate) async fn tick(&self, clock: &impl crate::io::Clock) {
+        self.retired.free().await;
         self.free_runs().await;
         if self.shared.checkpoints.is_damaged() {
             self.forget().await;
@@ -372,30 +377,6 @@ impl<D: Disk> Keeper<D> {
             }
         }
         Ok(())
-    }
-
-    /// Removes runs that are in no view any more, once nobody can read them.
-    fn condemn<'r>(&self, runs: impl IntoIterator<Item = &'r Arc<Run>>) {
-        let stamp = self.shared.epochs.stamp();
-        self.condemned.borrow_mut().extend(runs.into_iter().map(|run| (stamp, run.id())));
-    }
-
-    /// Removes the runs that nobody can read any more.
-    async fn free_runs(&self) {
-        loop {
-            let first = self.condemned.borrow().front().copied();
-            let Some((stamp, run)) = first else { return };
-            if !self.shared.epochs.is_free(stamp) {
-                return;
-            }
-            self.condemned.borrow_mut().pop_front();
-            self.shared.checkpoints.drop_run(run);
-            self.shared.blocks.forget(run);
-            let path = run_path(self.shared.volume.layout(), run);
-            if let Err(error) = self.disk.remove_if_there(&path).await {
-                tracing::warn!(run, %error, "a run that was replaced stays");
-            }
-        }
     }
 
     /// The index is damaged: lets the next start build it again.

@@ -80,6 +80,11 @@ impl Table {
         self.map.iter()
     }
 
+    /// Takes it apart: each entry is freed as it is dropped.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Box<[u8]>, Entry)> {
+        self.map.into_iter()
+    }
+
     /// Takes a version out; `false` if it was out already. For the owner.
     pub(crate) fn remove(&self, found: &Handle<'_>) -> bool {
         let removed = found.remove();

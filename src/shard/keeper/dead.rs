@@ -65,6 +65,7 @@ impl<D: Disk> Keeper<D> {
         drop(book);
         let active = Arc::clone(&view.active);
         map.set_view(View { active, frozen: None, runs: Arc::default() });
+        self.retired.take(view.frozen.as_ref());
         self.stalled.borrow_mut().retain(|one| one.shard != shard);
         self.condemn(&*view.runs);
     }

@@ -103,6 +103,7 @@ impl<D: Disk> Keeper<D> {
                 *old.active.shadowed() = Accounts::default();
             }
             map.set_view(View { active: Arc::clone(&old.active), frozen: None, runs });
+            self.retired.take(old.frozen.as_ref());
             self.shared.checkpoints.counters.flushes.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())

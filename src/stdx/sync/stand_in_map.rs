@@ -24,7 +24,7 @@ pub(crate) struct SkipMap<K, V> {
     used: AtomicUsize,
 }
 
-struct Slot<K, V> {
+pub(crate) struct Slot<K, V> {
     item: OnceLock<(K, V)>,
     state: AtomicU8,
 }
@@ -100,6 +100,17 @@ impl<K: Ord, V> SkipMap<K, V> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl<K, V> IntoIterator for SkipMap<K, V> {
+    type Item = (K, V);
+    type IntoIter =
+        std::iter::FilterMap<std::vec::IntoIter<Slot<K, V>>, fn(Slot<K, V>) -> Option<(K, V)>>;
+
+    /// In no order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.slots.into_iter().filter_map(|slot| slot.item.into_inner())
     }
 }
 

@@ -141,6 +141,27 @@ async fn layer(driver: &LocalDriver, sink: impl AsyncFn(usize)) {
 }
 
 #[test]
+fn a_table_that_became_a_run_is_freed_by_its_keeper_and_not_by_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    on_runs(folder.path(), async |driver| {
+        create(&driver).await;
+        for number in 0..100 {
+            put_small(&driver, &format!("key{number}"), number).await;
+        }
+        let shard = shard_of(TenantId::DEFAULT, &name("box"));
+        let reader = Arc::clone(&driver.0.shared.index.shard(shard).view().active);
+        let table = Arc::downgrade(&reader);
+        checkpoint(&driver).await;
+        driver.0.keeper.tick(&SystemClock).await;
+        assert_eq!(reader.table.len(), 100);
+        drop(reader);
+        assert!(table.upgrade().is_some());
+        driver.0.keeper.tick(&SystemClock).await;
+        assert!(table.upgrade().is_none());
+    });
+}
+
+#[test]
 fn tables_and_runs_are_seen_as_one() {
     let flush = async |driver: &LocalDriver| checkpoint(driver).await;
     for kind in 0..4 {
