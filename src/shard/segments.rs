@@ -39,6 +39,9 @@ pub(crate) struct Segment {
     live: AtomicU64,
     /// Log segment: records that were ever written to it. Data segment: bytes of its file, once it is sealed.
     written: AtomicU64,
+    /// Log segment: bytes of the frames that this start wrote to it, and how many of them pad commits that came alone.
+    frames: AtomicU64,
+    padding: AtomicU64,
     /// Nothing is added any more.
     sealed: AtomicBool,
     /// Data segment: queued to be freed, or freed.
@@ -120,6 +123,14 @@ impl Segments {
         segment.live.fetch_add(live, Ordering::AcqRel);
     }
 
+    /// Notes the room that a frame takes in a log segment, and how much of that it would not take if what it holds
+    /// were written again together with other records.
+    pub(crate) fn add_frame(&self, segment: u64, bytes: u64, padding: u64) {
+        let segment = self.log(segment);
+        segment.frames.fetch_add(bytes, Ordering::AcqRel);
+        segment.padding.fetch_add(padding, Ordering::AcqRel);
+    }
+
     /// The log segments.
     pub(crate) fn logs(&self) -> Vec<u64> {
         self.log.iter().map(|entry| *entry.key()).collect()
@@ -145,7 +156,8 @@ impl Segments {
 
     /// Whether it pays to write the live records of the oldest of some log segments again. At once when half of it is
     /// dead, or half of all of them, for it keeps the others from going; or when it is of an earlier start and nearly
-    /// empty. At leisure while a sixteenth of all of them is dead, and no less than one segment has.
+    /// empty. At leisure while a sixteenth of all of them is dead, and no less than one segment has; the padding of what
+    /// was committed alone counts as dead then.
     pub(crate) fn worth_moving(&self, oldest: u64, is_old: bool, all: &[u64]) -> Option<Haste> {
         if !self.has_log(oldest) {
             return None;
@@ -159,7 +171,18 @@ impl Segments {
         if dead >= all_live {
             return Some(Haste::AtOnce);
         }
-        (dead * LITTLE_LOG >= all_written && dead >= written).then_some(Haste::AtLeisure)
+        let wasted = dead + self.padding_of(all);
+        (wasted * LITTLE_LOG >= all_written && wasted >= written).then_some(Haste::AtLeisure)
+    }
+
+    /// How many records would find room in the padding of the live ones.
+    fn padding_of(&self, logs: &[u64]) -> u64 {
+        let one = |segment: &Segment| {
+            let padding = u128::from(segment.padding.load(Ordering::Acquire));
+            let frames = u128::from(segment.frames.load(Ordering::Acquire)).max(1);
+            u64::try_from(u128::from(segment.live()) * padding / frames).unwrap_or(u64::MAX)
+        };
+        logs.iter().filter_map(|id| self.log.get(id)).map(|entry| one(entry.value())).sum()
     }
 
     /// How many records were ever written to log segments, and how many of them are live.
@@ -379,6 +402,27 @@ mod tests {
         let less: Vec<_> = little.into_iter().chain([full(17)]).collect();
         assert_eq!(worth(&less, false), None, "less than that");
         assert_eq!(worth(&[full(2)], false), None, "it is gone");
+    }
+
+    #[test]
+    fn padding_of_live_records_is_taken_for_dead_at_leisure() {
+        let segments = Segments::default();
+        for id in 1..=3 {
+            segments.add_records(id, 1000, 1000);
+            segments.add_frame(id, 8_192_000, 3_000_000);
+        }
+        assert_eq!(segments.worth_moving(1, false, &[1, 2, 3]), Some(Haste::AtLeisure));
+        assert_eq!(segments.worth_moving(1, false, &[1, 2]), None, "no whole segment");
+        // What was moved has none.
+        for id in 4..=30 {
+            segments.add_records(id, 1000, 1000);
+            segments.add_frame(id, 4_700_000, 0);
+        }
+        assert_eq!(segments.worth_moving(1, false, &segments.logs()), None, "a little of all");
+        // Nor has what is dead.
+        let place = Place { segment: 2, offset: 0, length: 0 };
+        (0..1000).for_each(|_| segments.release_record(place));
+        assert_eq!(segments.padding_of(&[2]), 0);
     }
 
     #[test]

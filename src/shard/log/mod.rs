@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 pub(crate) use admission::LAST_SHARE;
+pub(crate) use batch::frame_room;
 
 /// Length of a log segment, in bytes, where there is room for it.
 pub const SEGMENT_LENGTH: u64 = 64 << 20;

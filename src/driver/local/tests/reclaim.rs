@@ -1,9 +1,11 @@
 //! What is dead does not stay on the disk.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::super::housekeeping::Housekeeper;
 use super::*;
+use crate::io::sim::SimDisk;
 
 const SEGMENT: u64 = 12 << 20;
 const HOT: u64 = 32;
@@ -120,6 +122,42 @@ fn little_of_the_log_stays_dead_when_nobody_writes_any_more() {
         for number in 0..KEYS {
             assert!(get(&driver, &format!("key{number}")).await.unwrap() == body(30 << 10, number));
         }
+    });
+}
+
+#[test]
+fn what_was_committed_alone_takes_little_more_room_than_it_needs_before_long() {
+    const KEYS: u64 = 150;
+    let disk = SimDisk::with_seed(1);
+    full::live(&disk, false, async |driver, clock| {
+        let container = name("box");
+        driver.create_container(&ctx(), &container).await.unwrap();
+        for number in 0..KEYS {
+            let key_text = format!("key{number}");
+            let target = Target { container: &container, key: key(&key_text) };
+            let source = &mut Given::new(body(500, number));
+            driver.put(&ctx(), target, WriteSpec::default(), source).await.unwrap();
+        }
+        let log_bytes = || {
+            let files = driver.0.disk.files().into_iter();
+            files.filter(|(path, _)| path.ends_with(".log")).map(|(_, length)| length).sum::<u64>()
+        };
+        assert!(log_bytes() >= KEYS << 12, "each takes a block: {}", log_bytes());
+        let length = driver.0.shared.log_length();
+        let mut rounds = 0;
+        // A third, one that is being filled, a spare, and one to be recycled.
+        while log_bytes() > (KEYS << 12) / 3 + 3 * length {
+            rounds += 1;
+            assert!(rounds < 1000, "{:?}", driver.0.disk.files());
+            Clock::sleep(&clock, Duration::from_millis(200)).await;
+        }
+        // It comes to an end.
+        let moved = || driver.0.shared.segments.records_of(&driver.0.shared.segments.logs()).0;
+        let before = moved();
+        for _ in 0..100 {
+            Clock::sleep(&clock, Duration::from_millis(200)).await;
+        }
+        assert_eq!(moved(), before);
     });
 }
 
