@@ -55,11 +55,13 @@ impl Lot {
             bytes += live.bytes(core).await?.unwrap_or_default() as u64;
             pauses.count(1).await;
         }
-        let frees = bytes * LAST_SHARE <= segment.length;
-        let urgency = if frees { Urgency::Last } else { Urgency::Normal };
-        if !frees && core.shared.write_state() != WriteState::Open {
+        let urgency = if bytes * LAST_SHARE <= segment.length {
+            Urgency::Last
+        } else if core.shared.write_state() == WriteState::Open {
+            Urgency::Normal
+        } else {
             return Err(DriverError::Full);
-        }
+        };
         let each = bytes.div_ceil(live.len().max(1) as u64).max(1);
         Ok(Self { segment: segment.segment, rest: live.into_iter(), each, urgency })
     }

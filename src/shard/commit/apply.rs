@@ -7,10 +7,20 @@ use crate::shard::index::key::{self, Keyspace};
 use crate::shard::index::run::Version;
 use crate::shard::index::value::{Artifact, Content, Location};
 use crate::shard::index::{Entry, ShardMap};
-use crate::shard::log::{self, Place};
+use crate::shard::log::{Appended, Place};
 use crate::shard::record::Kind;
 use crate::shard::segments::Segments;
 use crate::shard::shared::Shared;
+
+/// Notes the room that the batch takes in its log segment.
+pub(super) fn count_frame(batch: &Batch<'_>, appended: &Appended) {
+    if let Some(place) = appended.places.last() {
+        // What was moved is not to be moved for its padding again, or there would be no end to it.
+        let moves = batch.pending.iter().any(|pending| pending.relocated);
+        let padding = if moves { 0 } else { appended.padding };
+        batch.shared.segments.add_frame(place.segment, appended.frame_length, padding);
+    }
+}
 
 /// Inserts the records and makes them visible, all of a shard at once.
 pub(super) fn publish(batch: &Batch<'_>, places: &[Place]) {
@@ -19,10 +29,6 @@ pub(super) fn publish(batch: &Batch<'_>, places: &[Place]) {
     if let Some(place) = places.last() {
         let set = batch.records.iter().filter(|record| record.kind == Kind::Set as u8).count();
         segments.add_records(place.segment, places.len() as u64, set as u64);
-        let (bytes, padding) = log::frame_room(&batch.records);
-        // What was moved is not to be moved for its padding again, or there would be no end to it.
-        let moves = batch.pending.iter().any(|pending| pending.relocated);
-        segments.add_frame(place.segment, bytes, if moves { 0 } else { padding });
     }
     for ((record, pending), place) in batch.records.iter().zip(&batch.pending).zip(places) {
         let value: Box<[u8]> = record.meta[pending.value_start..].into();

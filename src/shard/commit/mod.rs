@@ -190,6 +190,7 @@ impl<D: Disk, C: Clock> Committer<D, C> {
                     self.shared.writing_log(self.core, place.segment, position);
                 }
                 self.since_look += bytes;
+                apply::count_frame(&batch, &appended);
                 if early.is_none() {
                     apply::publish(&batch, &appended.places);
                 }
@@ -214,9 +215,9 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         if planted::is(Bug::BatchOverTwoFrames) && records.len() > 1 {
             let (some, others) = records.split_at(records.len() / 2);
             let mut places = self.log.append_with(some, urgency).await?.places;
-            let Appended { batch, places: more } = self.log.append_with(others, urgency).await?;
-            places.extend(more);
-            return Ok(Appended { batch, places });
+            let second = self.log.append_with(others, urgency).await?;
+            places.extend(&second.places);
+            return Ok(Appended { places, ..second });
         }
         self.log.append_with(records, urgency).await
     }

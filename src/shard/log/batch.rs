@@ -79,13 +79,6 @@ pub fn encoded_length(record: &NewRecord) -> usize {
     RECORD_ENTRY + record.meta.len() + record.body.len()
 }
 
-/// The bytes of the frame that holds these records, and how many of them are padding.
-pub(crate) fn frame_room(records: &[NewRecord]) -> (u64, u64) {
-    let payload = records.iter().map(encoded_length).sum::<usize>();
-    let frame = padded(FRAME_HEADER + payload);
-    (frame as u64, (frame - FRAME_HEADER - payload) as u64)
-}
-
 /// The sizes of a frame to be.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
@@ -115,6 +108,10 @@ impl Shape {
 
     pub(super) fn frame_length(self) -> usize {
         padded(FRAME_HEADER + self.payload_length as usize)
+    }
+
+    pub(super) fn padding(self) -> usize {
+        self.frame_length() - FRAME_HEADER - self.payload_length as usize
     }
 
     /// Where the bodies come to lie in a frame at this offset of a segment.

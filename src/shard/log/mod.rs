@@ -25,7 +25,6 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 pub(crate) use admission::LAST_SHARE;
-pub(crate) use batch::frame_room;
 
 /// Length of a log segment, in bytes, where there is room for it.
 pub const SEGMENT_LENGTH: u64 = 64 << 20;
@@ -114,6 +113,10 @@ pub struct Appended {
     pub batch: u64,
     /// Where the bodies lie, one each, in order.
     pub places: Vec<Place>,
+    /// Bytes of its frame.
+    pub frame_length: u64,
+    /// How many of them are padding.
+    pub padding: u64,
 }
 
 /// Paths in a data folder.

@@ -141,7 +141,8 @@ impl<D: Disk> LogWriter<D> {
         let frame = self.write_frame(frame, &header, crc).await?;
         self.frame = Some(frame);
         self.last_batch = header.batch;
-        Ok(Appended { batch: header.batch, places })
+        let (frame_length, padding) = (shape.frame_length() as u64, shape.padding() as u64);
+        Ok(Appended { batch: header.batch, places, frame_length, padding })
     }
 
     /// Sees to it that a batch fits into the segment being written.

@@ -24,7 +24,7 @@ pub(crate) struct SkipMap<K, V> {
     used: AtomicUsize,
 }
 
-pub(crate) struct Slot<K, V> {
+struct Slot<K, V> {
     item: OnceLock<(K, V)>,
     state: AtomicU8,
 }
@@ -105,12 +105,12 @@ impl<K: Ord, V> SkipMap<K, V> {
 
 impl<K, V> IntoIterator for SkipMap<K, V> {
     type Item = (K, V);
-    type IntoIter =
-        std::iter::FilterMap<std::vec::IntoIter<Slot<K, V>>, fn(Slot<K, V>) -> Option<(K, V)>>;
+    type IntoIter = std::vec::IntoIter<(K, V)>;
 
     /// In no order.
     fn into_iter(self) -> Self::IntoIter {
-        self.slots.into_iter().filter_map(|slot| slot.item.into_inner())
+        let items = self.slots.into_iter().filter_map(|slot| slot.item.into_inner());
+        items.collect::<Vec<_>>().into_iter()
     }
 }
 
