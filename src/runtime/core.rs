@@ -14,7 +14,7 @@ use monoio::blocking::DefaultThreadPool;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::placement;
+use super::{placement, turn};
 
 /// Entries of a core's submission queue.
 const RING_ENTRIES: u32 = 1024;
@@ -137,7 +137,11 @@ pub fn block_on<F: Future>(
                 .enable_timer()
                 .build()
                 .map_err(BackendError::of_ring)?;
-            Ok(runtime.block_on(future))
+            let through_ring = async {
+                let _end = turn::ThroughRing::begin()?;
+                Ok(future.await)
+            };
+            runtime.block_on(through_ring)
         }
         Backend::Legacy => {
             let mut runtime = RuntimeBuilder::<LegacyDriver>::new()

@@ -8,9 +8,9 @@ pub mod rendezvous;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 pub mod spin;
+mod turn;
 
 use std::cell::Cell;
-use std::task::Poll;
 use std::time::Duration;
 
 #[cfg(not(any(test, feature = "testing")))]
@@ -76,25 +76,14 @@ where
     }
 }
 
-/// Lets the other tasks of this core run once.
+/// Lets the other tasks of this core run once, and those that are woken by what has happened meanwhile.
 pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        // A simulation chooses among all that are ready.
-        #[cfg(any(test, feature = "testing"))]
-        if simulated::is_running() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        // The executor puts a task that wakes itself at the front of its queue, one that another wakes at the back.
-        let waker = cx.waker().clone();
-        spawn(async move { waker.wake() });
-        Poll::Pending
-    })
-    .await;
+    // A simulation chooses among all that are ready.
+    #[cfg(any(test, feature = "testing"))]
+    if simulated::is_running() {
+        return simulated::yield_now().await;
+    }
+    turn::end().await;
 }
 
 /// Lets the other tasks of this core run now and then while a long loop goes on.
@@ -170,5 +159,29 @@ mod tests {
             }
         });
         run.unwrap();
+    }
+
+    /// It would wait for as long as there is always a task to run.
+    #[test]
+    fn what_another_thread_finished_is_noticed_while_tasks_yield() {
+        for backend in [Backend::Uring, Backend::Legacy] {
+            let run = block_on(backend, &BlockingPool::new(1), async {
+                let done = Rc::new(Cell::new(false));
+                let seen = done.clone();
+                let busy = spawn(async move {
+                    let began = std::time::Instant::now();
+                    while !seen.get() && began.elapsed() < Duration::from_secs(20) {
+                        yield_now().await;
+                    }
+                    seen.get()
+                });
+                spawn(async move {
+                    unblock(|| ()).await;
+                    done.set(true);
+                });
+                busy.await
+            });
+            assert!(run.unwrap(), "{backend:?}");
+        }
     }
 }

@@ -120,6 +120,19 @@ pub fn is_running() -> bool {
     CURRENT.with_borrow(Option::is_some)
 }
 
+/// Lets the simulation choose again among all tasks that are ready.
+pub(super) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The clock of the simulation that runs on this thread.
 pub(super) fn clock() -> Option<SimulatedClock> {
     CURRENT.with_borrow(Clone::clone).map(SimulatedClock)

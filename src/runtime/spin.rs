@@ -7,12 +7,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::turn::Ready;
 use crate::context::Monotonic;
 
 /// One core's wish to stay awake.
@@ -64,19 +63,14 @@ impl Spin {
         if self.limit.is_zero() {
             return;
         }
-        // A wait for what is there already: the executor goes through its ring and its timers, and comes back at once.
-        let ready = UnixStream::pair().and_then(|(mut one, other)| {
-            one.write_all(&[0])?;
-            other.set_nonblocking(true)?;
-            Ok((one, monoio::net::UnixStream::from_std(other)?))
-        });
-        let (_writer, ready) = match ready {
+        // The executor goes through its ring and its timers, and comes back at once.
+        let ready = match Ready::new() {
             Ok(ready) => ready,
             Err(error) => return tracing::warn!(%error, "the core does not spin"),
         };
         loop {
             self.wanted(&now).await;
-            if let Err(error) = ready.readable(false).await {
+            if let Err(error) = ready.pass().await {
                 return tracing::warn!(%error, "the core does not spin any more");
             }
         }
