@@ -116,6 +116,7 @@ impl Pauses {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::time::Instant;
 
     use super::core::{Backend, BlockingPool, block_on};
     use super::*;
@@ -163,13 +164,14 @@ mod tests {
 
     /// It would wait for as long as there is always a task to run.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "timers wait for the same")]
     fn what_another_thread_finished_is_noticed_while_tasks_yield() {
         for backend in [Backend::Uring, Backend::Legacy] {
             let run = block_on(backend, &BlockingPool::new(1), async {
                 let done = Rc::new(Cell::new(false));
                 let seen = done.clone();
                 let busy = spawn(async move {
-                    let began = std::time::Instant::now();
+                    let began = Instant::now();
                     while !seen.get() && began.elapsed() < Duration::from_secs(20) {
                         yield_now().await;
                     }
