@@ -14,7 +14,7 @@ use crate::io::{Clock, Disk, DiskFile};
 use crate::model::{ArtifactInfo, ByteRange, Metadata, PartQuery, PartSpan};
 use crate::shard::data::{self, FileName};
 use crate::shard::extent::block_crc;
-use crate::shard::files::{self, Access};
+use crate::shard::files::Access;
 use crate::shard::index::parts::{self, Part};
 use crate::shard::index::shard_of;
 use crate::shard::index::value::{Artifact, Content, Location, PartList, StoredMetadata};
@@ -305,16 +305,17 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
                 (core.segments.get(segment, access, path).await?, offset, id, access)
             }
             Location::OwnFile { id } => {
-                let path = data::path(layout, FileName::OwnFile(id));
+                let path = || data::path(layout, FileName::OwnFile(id));
                 let access = core.touched.access(id);
-                (files::open(&core.disk, &path, access).await?, 0, id, access)
+                (core.own_files.get(id, access, path).await?, 0, id, access)
             }
         };
         let cached = match access {
             Access::Direct => None,
             Access::Cached => file.descriptor(),
         };
-        let extent = Extent { file, base, id, size: span.size, cached };
+        let is_alone = matches!(span.location, Location::OwnFile { .. });
+        let extent = Extent { file, base, id, size: span.size, is_alone, cached };
         let pieces = Pieces::new(Rc::clone(&self.core), extent, span.range, span.location);
         self.pieces = Some(Box::new(pieces));
         Ok(None)

@@ -26,6 +26,9 @@ use crate::shard::shared::WriteState;
 /// How often to look.
 const PERIOD: Duration = Duration::from_millis(200);
 
+/// Rounds after which a file of one artifact is closed that nobody has asked for: sooner than one that is dead goes.
+const IDLE_ROUNDS: u32 = 2;
+
 /// Most of what is looked at before others have a turn.
 const STEPS_MAX: usize = 256;
 
@@ -44,13 +47,18 @@ enum Condemned {
     LogSegment(u64),
 }
 
-/// Segments that nobody uses, and how many rounds each of them stays.
-#[derive(Default)]
-pub(super) struct Closing(VecDeque<(u32, u64)>);
+/// Files that nobody uses, and how many rounds each of them stays.
+pub(super) struct Closing<T>(VecDeque<(u32, T)>);
 
-impl Closing {
-    pub(super) fn push(&mut self, segment: u64, rounds: u32) {
-        self.0.push_back((rounds, segment));
+impl<T> Default for Closing<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Closing<T> {
+    pub(super) fn push(&mut self, file: T, rounds: u32) {
+        self.0.push_back((rounds, file));
     }
 
     /// One round more is over.
@@ -59,8 +67,8 @@ impl Closing {
     }
 
     /// The next that has been closed; any if space is short.
-    fn take(&mut self, is_short: bool) -> Option<u64> {
-        self.0.pop_front_if(|(rounds, _)| *rounds == 0 || is_short).map(|(_, segment)| segment)
+    fn take(&mut self, is_short: bool) -> Option<T> {
+        self.0.pop_front_if(|(rounds, _)| *rounds == 0 || is_short).map(|(_, file)| file)
     }
 }
 
@@ -68,8 +76,8 @@ impl Closing {
 pub(super) struct Housekeeper {
     /// With the epoch's stamp.
     condemned: VecDeque<(u64, Condemned)>,
-    closing_data: Closing,
-    pub(super) closing_logs: Closing,
+    closing_data: Closing<FileName>,
+    pub(super) closing_logs: Closing<u64>,
     /// Log segments of earlier starts that are left, in their order. Core 0 keeps them.
     old_logs: VecDeque<SegmentRef>,
     /// No log segment goes any more in this start.
@@ -163,6 +171,7 @@ pub(super) async fn close_files<D: Disk, C: Clock>(core: Weak<Core<D, C>>, clock
         let segments = &core.shared.segments;
         core.logs.close_if(|id| !segments.has_log(id));
         core.segments.close_if(|id| !segments.has_data(id));
+        core.own_files.close_idle(IDLE_ROUNDS);
         core.finder.close_if(|id| !core.shared.checkpoints.has_run(id));
     }
 }
@@ -308,11 +317,12 @@ impl Housekeeper {
             && let Some((_, condemned)) = self.condemned.pop_front()
         {
             match condemned {
-                Condemned::File(FileName::Segment(id)) => {
-                    core.shared.segments.forget_data(id);
-                    self.closing_data.push(id, core.shared.sizes.closing_rounds);
+                Condemned::File(name) => {
+                    if let FileName::Segment(id) = name {
+                        core.shared.segments.forget_data(id);
+                    }
+                    self.closing_data.push(name, core.shared.sizes.closing_rounds);
                 }
-                Condemned::File(name) => unlink(core, name).await,
                 Condemned::LogSegment(segment) => {
                     core.shared.segments.forget_log(segment);
                     self.closing_logs.push(segment, core.shared.sizes.closing_rounds);
@@ -321,11 +331,12 @@ impl Housekeeper {
         }
     }
 
-    /// Unlinks the data segments that were closed.
+    /// Unlinks the files of data that were closed.
     async fn unlink_closed<D: Disk, C: Clock>(&mut self, core: &Rc<Core<D, C>>) {
         self.closing_data.age();
-        while let Some(id) = self.closing_data.take(core.shared.write_state() == WriteState::Full) {
-            unlink(core, FileName::Segment(id)).await;
+        while let Some(name) = self.closing_data.take(core.shared.write_state() == WriteState::Full)
+        {
+            unlink(core, name).await;
         }
     }
 

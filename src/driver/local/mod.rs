@@ -88,6 +88,9 @@ struct Core<D: Disk, C: Clock> {
     retirer: Retirer<D>,
     logs: Files<D>,
     segments: Files<D>,
+    own_files: Files<D>,
+    /// Of those that have the kernel read ahead for them.
+    bringing_in: Turn,
     touched: Touched,
     cache: Arc<InlineCache>,
     recent: Recent<get::Found>,

@@ -342,6 +342,8 @@ impl<D: Disk, C: Clock> Local<D, C> {
             retirer,
             logs: Files::new(disk.clone()),
             segments: Files::new(disk.clone()),
+            own_files: Files::of_one_each(disk.clone()),
+            bringing_in: Turn::default(),
             touched: Touched::new(),
             cache: InlineCache::new(volume.budget.clone(), cache_bytes),
             recent: Recent::new(volume.budget.clone()),
