@@ -85,7 +85,8 @@ pub trait Source {
 
     /// Fills `buffer` from `start` to its end and returns it, with how many bytes that were: fewer than there is room
     /// for only at the end of the body. The source owns the memory meanwhile, so that it can hash the bytes together
-    /// with those of other bodies.
+    /// with those of other bodies. `arrived` is shown all of them, in pieces and in order, while they are warm in the
+    /// processor's caches.
     ///
     /// # Errors
     /// As [`Source::read`]; also if the operation is cancelled.
@@ -97,6 +98,7 @@ pub trait Source {
         ctx: &Context,
         mut buffer: B,
         start: usize,
+        arrived: &mut dyn FnMut(&[u8]),
     ) -> impl Future<Output = (Result<usize, BodyError>, B)> {
         async move {
             let mut end = start;
@@ -110,7 +112,10 @@ pub trait Source {
                 }
                 match self.read(ctx, room).await {
                     Ok(0) => return (Ok(end - start), buffer),
-                    Ok(count) => end += count,
+                    Ok(count) => {
+                        arrived(&buffer.as_mut()[end..end + count]);
+                        end += count;
+                    }
                     Err(error) => return (Err(error), buffer),
                 }
             }

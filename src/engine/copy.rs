@@ -268,17 +268,24 @@ impl<R: Reader> Source for CopySource<R> {
         ctx: &Context,
         mut buffer: B,
         start: usize,
+        arrived: &mut dyn FnMut(&[u8]),
     ) -> (Result<usize, BodyError>, B) {
         let mut end = start;
         while end < buffer.as_ref().len() {
             match self.receive(ctx, &mut buffer.as_mut()[end..]).await {
                 Ok(0) => break,
-                Ok(length) => end += length,
+                Ok(length) => {
+                    let bytes = &buffer.as_ref()[end..end + length];
+                    if let Some(digester) = &mut self.digester {
+                        digester.update_checksums(bytes);
+                    }
+                    arrived(bytes);
+                    end += length;
+                }
                 Err(error) => return (Err(error), buffer),
             }
         }
         if let Some(digester) = &mut self.digester {
-            digester.update_checksums(&buffer.as_ref()[start..end]);
             buffer = digester.update_md5(buffer, start..end, yield_now).await;
         }
         (Ok(end - start), buffer)

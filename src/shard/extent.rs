@@ -24,9 +24,56 @@ pub(crate) const PAGE_ENTRIES: u64 = (PAGE / 4 - 1) as u64;
 
 /// The checksum of a block, or of inline bytes.
 pub(crate) fn block_crc(id: u64, block: &[u8]) -> u32 {
+    end_crc(add_to_crc(begin_crc(id), block))
+}
+
+/// The checksums of the blocks of an extent whose bytes come in pieces of any length.
+pub(crate) struct BlockSums {
+    id: u64,
+    whole: Vec<u32>,
+    /// The CRC's state over a block that has begun, and how many bytes of it there are.
+    begun: Option<(u64, usize)>,
+}
+
+impl BlockSums {
+    /// Of no bytes yet.
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, whole: Vec::new(), begun: None }
+    }
+
+    /// Adds bytes that follow the last.
+    pub(crate) fn add(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (state, length) = self.begun.take().unwrap_or_else(|| (begin_crc(self.id), 0));
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - length));
+            let (state, length) = (add_to_crc(state, now), length + now.len());
+            if length == BLOCK {
+                self.whole.push(end_crc(state));
+            } else {
+                self.begun = Some((state, length));
+            }
+            bytes = later;
+        }
+    }
+
+    /// Those of all blocks; what has begun is the last.
+    pub(crate) fn finish(&self) -> Vec<u32> {
+        let last = self.begun.map(|(state, _)| end_crc(state));
+        self.whole.iter().copied().chain(last).collect()
+    }
+}
+
+fn begin_crc(id: u64) -> u64 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     digest.update(&id.to_le_bytes());
-    let state = crc::update(CrcAlgorithm::Crc32Iscsi, digest.get_state(), block);
+    digest.get_state()
+}
+
+fn add_to_crc(state: u64, bytes: &[u8]) -> u64 {
+    crc::update(CrcAlgorithm::Crc32Iscsi, state, bytes)
+}
+
+fn end_crc(state: u64) -> u32 {
     low_half(Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, state).finalize())
 }
 
@@ -122,5 +169,19 @@ mod tests {
         damaged[100] ^= 1;
         assert_eq!(decode_page(7, 1, &damaged), None);
         assert_ne!(block_crc(1, b"same"), block_crc(2, b"same"));
+    }
+
+    #[test]
+    fn checksums_do_not_depend_on_how_the_bytes_come() {
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(3 * BLOCK + 1000).collect();
+        let whole: Vec<u32> = bytes.chunks(BLOCK).map(|block| block_crc(7, block)).collect();
+        for piece in [1000, BLOCK - 1, BLOCK, BLOCK + 1, bytes.len()] {
+            let mut sums = BlockSums::new(7);
+            bytes.chunks(piece).for_each(|piece| sums.add(piece));
+            assert_eq!(sums.finish(), whole, "in pieces of {piece}");
+        }
+        let mut sums = BlockSums::new(7);
+        sums.add(&bytes[..2 * BLOCK]);
+        assert_eq!(sums.finish(), whole[..2], "no block has begun");
     }
 }

@@ -24,7 +24,7 @@ use crate::model::Digests;
 use crate::shard::commit::{BodyContent, NewBody};
 use crate::shard::data::Sink;
 use crate::shard::extent::{
-    BLOCK, PAGE, block_crc, data_length, encode_table, in_memory, page_count,
+    BLOCK, BlockSums, PAGE, data_length, encode_table, in_memory, page_count,
 };
 
 /// Largest write.
@@ -123,7 +123,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let memory = budget.reserve_until(size.max(1), ctx.deadline(), &self.clock).await?;
         let bytes = vec![0; in_memory(size)];
         self.check(ctx)?;
-        let (filled, bytes) = source.fill(ctx, bytes, 0).await;
+        let (filled, bytes) = source.fill(ctx, bytes, 0, &mut |_| ()).await;
         if filled? < bytes.len() {
             return Err(BodyError::Truncated.into());
         }
@@ -171,7 +171,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         let mut buffer = self.pool.take_wait(ctx, BLOCK).await?;
         buffer.set_length(BLOCK);
         self.check(ctx)?;
-        let (filled, buffer) = source.fill(ctx, buffer, 0).await;
+        let (filled, buffer) = source.fill(ctx, buffer, 0, &mut |_| ()).await;
         let length = filled?;
         let ended = length < BLOCK;
         Ok((Filled { buffer, length, ended }, ended))
@@ -190,12 +190,13 @@ impl<D: Disk, C: Clock> Core<D, C> {
             core: self,
             sink: &sink,
             in_flight: FuturesUnordered::new(),
-            blocks: Vec::new(),
+            sums: BlockSums::new(sink.id()),
             offset: 0,
             failed: None,
             quick: false,
             table_is_written: false,
         };
+        writer.sums.add(&filled.buffer[..filled.length]);
         loop {
             let Filled { buffer, length, ended } =
                 writer.fill(ctx, source, declared, filled).await?;
@@ -235,7 +236,7 @@ struct Writer<'w, D: Disk, C: Clock> {
     core: &'w Core<D, C>,
     sink: &'w Sink<D::File>,
     in_flight: FuturesUnordered<Write>,
-    blocks: Vec<u32>,
+    sums: BlockSums,
     /// Bytes handed to the disk.
     offset: u64,
     failed: Option<io::Error>,
@@ -263,7 +264,11 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         if !ended && length < room {
             buffer.set_length(room);
             self.core.check(ctx)?;
-            let (filled, back) = self.while_writing(source.fill(ctx, buffer, length)).await;
+            let mut sums = std::mem::replace(&mut self.sums, BlockSums::new(self.sink.id()));
+            let mut arrived = |bytes: &[u8]| sums.add(bytes);
+            let filling = source.fill(ctx, buffer, length, &mut arrived);
+            let (filled, back) = self.while_writing(filling).await;
+            self.sums = sums;
             buffer = back;
             length += filled?;
             ended = length < room;
@@ -314,8 +319,6 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
         if length == 0 {
             return self.outcome();
         }
-        let id = self.sink.id();
-        self.blocks.extend(buffer[..length].chunks(BLOCK).map(|block| block_crc(id, block)));
         buffer.set_length(length);
         buffer.pad();
         let offset = self.offset;
@@ -331,7 +334,7 @@ impl<D: Disk, C: Clock> Writer<'_, D, C> {
 
     fn table(&self) -> Vec<u8> {
         let mut table = Vec::new();
-        encode_table(self.sink.id(), &self.blocks, &mut table);
+        encode_table(self.sink.id(), &self.sums.finish(), &mut table);
         table
     }
 

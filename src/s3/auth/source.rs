@@ -17,6 +17,9 @@ use crate::runtime::yield_now;
 /// The checksum that is stored where the client names none, as S3 has it.
 const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
+/// Bytes that are received before they are hashed, at most: they stay in the second-level cache meanwhile.
+const RECEIVED_MAX: usize = 128 << 10;
+
 /// Takes one body.
 pub struct BodySource<'b, B> {
     body: &'b mut B,
@@ -151,16 +154,24 @@ impl<'b, B: Body> BodySource<'b, B> {
     }
 
     /// Receives and hashes, all but the MD5, until the buffer is full or the body ends; returns how far that was.
-    async fn receive_all(&mut self, ctx: &Context, buffer: &mut [u8]) -> Result<usize, BodyError> {
+    async fn receive_all(
+        &mut self,
+        ctx: &Context,
+        buffer: &mut [u8],
+        arrived: &mut dyn FnMut(&[u8]),
+    ) -> Result<usize, BodyError> {
         let (mut end, mut checked) = (0, 0);
         let received = loop {
             if end == buffer.len() {
                 break Ok(end);
             }
-            match self.receive(ctx, &mut buffer[end..]).await {
+            let most = buffer.len().min(end + RECEIVED_MAX);
+            match self.receive(ctx, &mut buffer[end..most]).await {
                 Ok(0) => break Ok(end),
                 Ok(filled) => {
-                    self.hash(&buffer[end..end + filled]);
+                    let bytes = &buffer[end..end + filled];
+                    self.hash(bytes);
+                    arrived(bytes);
                     end += filled;
                 }
                 Err(error) => break Err(error),
@@ -235,8 +246,9 @@ impl<B: Body> Source for BodySource<'_, B> {
         ctx: &Context,
         mut buffer: Memory,
         start: usize,
+        arrived: &mut dyn FnMut(&[u8]),
     ) -> (Result<usize, BodyError>, Memory) {
-        let filled = match self.receive_all(ctx, &mut buffer.as_mut()[start..]).await {
+        let filled = match self.receive_all(ctx, &mut buffer.as_mut()[start..], arrived).await {
             Ok(filled) => filled,
             Err(error) => return (Err(error), buffer),
         };

@@ -199,10 +199,13 @@ fn take_with(
                 if fills {
                     let start = data.len();
                     data.resize(start + room, 0);
-                    let (filled, back) = source.fill(&ctx, data, start).await;
+                    let mut arrived = Vec::new();
+                    let mut note = |bytes: &[u8]| arrived.extend_from_slice(bytes);
+                    let (filled, back) = source.fill(&ctx, data, start, &mut note).await;
                     let filled = filled?;
                     data = back;
                     data.truncate(start + filled);
+                    assert_eq!(arrived, data[start..], "each byte is shown once, in order");
                     if filled < room {
                         break;
                     }
