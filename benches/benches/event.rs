@@ -30,7 +30,7 @@ fn bench(criterion: &mut Criterion) {
         queue_depth: 0,
         cache_hit: true,
     };
-    let (emitters, collector) = rings(1, CAPACITY);
+    let (emitters, mut collector) = rings(1, CAPACITY);
     let mut group = criterion.benchmark_group("event");
     let mut left = 0;
     group.bench_function("emit and drain", |bencher| {

@@ -16,8 +16,9 @@ use super::ring::Collector;
 use super::{access_log, process};
 use crate::event::AdminState;
 
-/// Its nice value: behind the executors, ahead of what is marked idle.
-const NICE: i32 = 10;
+/// How much nicer it is than the executors: they leave it a tenth of a CPU that they could use whole. More, and a core
+/// that is always busy would starve it, and its events be lost.
+const NICER: i32 = 10;
 /// Shortest pause between two looks at the rings.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Longest pause, and so the age of what `/metrics` shows.
@@ -176,7 +177,9 @@ impl Aggregator {
 /// Lowers the priority of this thread.
 pub(super) fn yield_to_executors() {
     // On Linux the value belongs to the calling thread alone. Without it everything still works.
-    let _ = rustix::process::setpriority_process(None, NICE);
+    if let Ok(nice) = rustix::process::getpriority_process(None) {
+        let _ = rustix::process::setpriority_process(None, nice + NICER);
+    }
 }
 
 /// The monotonic clock, for patience with scrapers and cores. No simulation runs this thread.

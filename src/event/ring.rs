@@ -1,36 +1,39 @@
 //! The per-core ring between a core and the aggregator.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_queue::ArrayQueue;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Record;
 
-struct Ring {
-    queue: ArrayQueue<Record>,
-    dropped: AtomicU64,
-}
-
-/// A core's end: pushes and never waits.
-#[derive(Clone)]
+/// A core's end: pushes and never waits, whatever the aggregator is doing.
 pub struct Emitter {
     core: u16,
-    ring: Arc<Ring>,
+    ring: RefCell<Producer<Record>>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// The aggregator's end of all rings.
-pub struct Collector(Vec<Arc<Ring>>);
+pub struct Collector(Vec<End>);
+
+struct End {
+    ring: Consumer<Record>,
+    dropped: Arc<AtomicU64>,
+}
 
 /// One ring per core, each for `capacity` records.
 #[must_use]
 pub fn rings(cores: u16, capacity: usize) -> (Vec<Emitter>, Collector) {
-    let rings: Vec<_> = (0..cores)
-        .map(|_| Arc::new(Ring { queue: ArrayQueue::new(capacity), dropped: AtomicU64::new(0) }))
-        .collect();
-    let emitters =
-        (0..cores).zip(&rings).map(|(core, ring)| Emitter { core, ring: ring.clone() }).collect();
-    (emitters, Collector(rings))
+    let ring = |core| {
+        let (producer, consumer) = RingBuffer::new(capacity);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let emitter = Emitter { core, ring: producer.into(), dropped: Arc::clone(&dropped) };
+        (emitter, End { ring: consumer, dropped })
+    };
+    let (emitters, ends) = (0..cores).map(ring).unzip();
+    (emitters, Collector(ends))
 }
 
 impl Emitter {
@@ -42,8 +45,8 @@ impl Emitter {
 
     /// Leaves a record. A full ring counts the loss, which is on `/metrics`.
     pub fn emit(&self, record: Record) {
-        if self.ring.queue.push(record).is_err() {
-            self.ring.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.ring.borrow_mut().push(record).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -56,12 +59,12 @@ impl Collector {
     }
 
     /// Takes what has arrived, core by core, and returns how many records that were.
-    pub fn drain(&self, mut each: impl FnMut(Record)) -> usize {
+    pub fn drain(&mut self, mut each: impl FnMut(Record)) -> usize {
         let mut count = 0;
-        for ring in &self.0 {
-            // Bounded, so that one busy core does not hide the others.
-            for _ in 0..ring.queue.capacity() {
-                let Some(record) = ring.queue.pop() else { break };
+        for end in &mut self.0 {
+            // What is there now, so that one busy core does not hide the others.
+            for _ in 0..end.ring.slots() {
+                let Ok(record) = end.ring.pop() else { break };
                 each(record);
                 count += 1;
             }
@@ -72,6 +75,6 @@ impl Collector {
     /// Records lost to full rings since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.0.iter().map(|ring| ring.dropped.load(Ordering::Relaxed)).sum()
+        self.0.iter().map(|end| end.dropped.load(Ordering::Relaxed)).sum()
     }
 }

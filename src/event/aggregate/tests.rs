@@ -110,3 +110,15 @@ fn losses_are_counted() {
     assert!(text.contains("\nvaultaire_events_dropped_total 3\n"), "{text}");
     assert!(text.contains("\nvaultaire_events_total 2\n"), "{text}");
 }
+
+#[test]
+fn it_is_nicer_than_whoever_started_it_and_not_more_than_that() {
+    let nice = || rustix::process::getpriority_process(None).unwrap();
+    let thread = Builder::new().spawn(move || {
+        let before = nice();
+        yield_to_executors();
+        (before, nice())
+    });
+    let (before, after) = thread.unwrap().join().unwrap();
+    assert_eq!(after, (before + NICER).min(19));
+}
