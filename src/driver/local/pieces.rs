@@ -26,7 +26,7 @@ use crate::io::pool::PooledBuffer;
 use crate::io::residency::{self, FOLIO};
 use crate::io::{Clock, Disk, DiskFile};
 use crate::model::ByteRange;
-use crate::runtime::unblock;
+use crate::runtime;
 use crate::shard::extent::{
     BLOCK, PAGE, PAGE_ENTRIES, block_crc, data_length, decode_page, in_memory, page_count,
 };
@@ -243,12 +243,13 @@ impl<D: Disk, C: Clock> Pieces<D, C> {
         }
         let (core, file) = (Rc::clone(&self.core), Arc::clone(file));
         let offset = self.extent.base + self.next;
-        let arrival = async move {
+        // A task of its own: one whose client reads nothing more would keep its turn.
+        let brought = runtime::spawn(async move {
             // One after the other: others need the threads as well.
             let _turn = core.bringing_in.wait().await;
-            unblock(move || residency::bring_in(&file, offset, in_memory(length))).await;
-        };
-        let arrival = arrival.boxed_local().shared();
+            runtime::unblock(move || residency::bring_in(&file, offset, in_memory(length))).await;
+        });
+        let arrival = brought.map(|_| ()).boxed_local().shared();
         self.window = Some((self.next + length, arrival.clone()));
         Some(arrival)
     }
