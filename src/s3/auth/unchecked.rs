@@ -1,5 +1,5 @@
 //! The signatures of a body's chunks, which are checked behind the bytes: when a buffer is full, all chunks in it are
-//! hashed at once, two by two, for each has a hash of its own.
+//! hashed at once, for each has a hash of its own.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use super::signer::ChunkSigner;
 use crate::driver::BodyError;
 use crate::stdx::sha256::{self, Sha256};
 
-/// Most bytes that are hashed before others have a turn: about 100 us of work.
-const TURN_BYTES: usize = 256 << 10;
+/// Bytes of a chunk as clients like them.
+const CHUNK: usize = 64 << 10;
 
-/// Chunks of 64 KiB in so many bytes, and one that was begun before.
-const TURN_CHUNKS: usize = 5;
+/// Chunks that are hashed at once, as far as they need no memory of their own.
+const CHUNKS: usize = 17;
 
 /// So many pieces are checked though the buffer is not full: chunks may have a byte each.
 const PIECES_MAX: usize = 64;
@@ -94,10 +94,12 @@ impl Unchecked {
     }
 
     fn check_some(&mut self, bytes: &mut &[u8]) -> Result<(), BodyError> {
-        let mut streams = SmallVec::<[(Sha256, &[u8]); TURN_CHUNKS]>::new();
-        let mut ends = SmallVec::<[Option<[u8; 64]>; TURN_CHUNKS]>::new();
-        let mut room = TURN_BYTES;
-        while streams.len() < TURN_CHUNKS
+        let mut streams = SmallVec::<[(Sha256, &[u8]); CHUNKS]>::new();
+        let mut ends = SmallVec::<[Option<[u8; 64]>; CHUNKS]>::new();
+        // Then others have a turn. One chunk more, for the first may have been begun before.
+        let chunks = sha256::streams_in_a_turn();
+        let mut room = chunks * CHUNK;
+        while streams.len() <= chunks
             && room > 0
             && let Some(piece) = self.pieces.front_mut()
         {

@@ -20,7 +20,7 @@ pub(super) const BLOCK: usize = 64;
 pub(super) type State = [u32; 8];
 
 /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
-const ROOTS: [u32; 64] = [
+pub(super) const ROOTS: [u32; 64] = [
     0x428a_2f98,
     0x7137_4491,
     0xb5c0_fbcf,
