@@ -123,9 +123,10 @@ fn a_disk_that_loses_its_cache_loses_nothing_acknowledged() {
     campaigns(disks, crate::number("CUTS", 50));
 }
 
-/// A build that does not sync must be seen within so many cuts.
+/// A build that does not sync must be seen within so many cuts. An extent that is not synced is lost only if the file
+/// system has not committed its journal for another reason before the cut, as 7 of 163 cuts found it.
 #[cfg(feature = "planted")]
-const SEEN_WITHIN: u64 = 40;
+const SEEN_WITHIN: u64 = 300;
 
 #[cfg(feature = "planted")]
 fn assert_seen(disk: &mut impl Disk, bug: &'static str) {
