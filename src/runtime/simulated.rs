@@ -122,15 +122,7 @@ pub fn is_running() -> bool {
 
 /// Lets the simulation choose again among all tasks that are ready.
 pub(super) async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    super::turn::wait_once(Waker::wake_by_ref).await;
 }
 
 /// The clock of the simulation that runs on this thread.

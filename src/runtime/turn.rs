@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use super::spawn;
 
@@ -71,15 +71,23 @@ pub(super) async fn end() {
 }
 
 async fn join_queue() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
+    wait_once(|waker| {
         // The executor puts a task that wakes itself at the front of its queue, one that another wakes at the back.
-        let waker = cx.waker().clone();
+        let waker = waker.clone();
         spawn(async move { waker.wake() });
-        Poll::Pending
+    })
+    .await;
+}
+
+/// Gives way once; `wake` sees to it that the task is polled again.
+pub(super) async fn wait_once(wake: impl FnOnce(&Waker)) {
+    let mut wake = Some(wake);
+    poll_fn(|cx| match wake.take() {
+        Some(wake) => {
+            wake(cx.waker());
+            Poll::Pending
+        }
+        None => Poll::Ready(()),
     })
     .await;
 }
