@@ -1,4 +1,7 @@
 //! Small helpers without a layer: of the rest of Vaultaire they know the plain types of `model` at most.
+/// Sixteen streams at once.
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 /// Base64.
 pub mod base64;
 /// Fast CRCs.

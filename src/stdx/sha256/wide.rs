@@ -5,17 +5,14 @@
 #![expect(unsafe_code, reason = "loads and stores through pointers, with vector instructions")]
 
 use std::arch::x86_64::{
-    __m128i, __m512i, _mm_loadu_si128, _mm_set_epi64x, _mm512_add_epi32, _mm512_broadcast_i32x4,
-    _mm512_castsi128_si512, _mm512_inserti32x4, _mm512_loadu_si512, _mm512_ror_epi32,
-    _mm512_set1_epi32, _mm512_shuffle_epi8, _mm512_srli_epi32, _mm512_storeu_si512,
-    _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64,
+    __m512i, _mm_set_epi64x, _mm512_add_epi32, _mm512_broadcast_i32x4, _mm512_loadu_si512,
+    _mm512_ror_epi32, _mm512_set1_epi32, _mm512_shuffle_epi8, _mm512_srli_epi32,
+    _mm512_storeu_si512, _mm512_ternarylogic_epi32,
 };
 
 use super::kernel::{BLOCK, ROOTS, State};
-
-/// Most streams at once.
-pub(super) const LANES: usize = 16;
+pub(super) use crate::stdx::avx512::LANES;
+use crate::stdx::avx512::words_of;
 
 type V = __m512i;
 
@@ -87,37 +84,6 @@ fn mixed<const FIRST: i32, const SECOND: i32, const SHIFT: u32>(value: V) -> V {
     )
 }
 
-/// Four message words of each lane, from `offset` bytes behind its start.
-///
-/// # Safety
-/// 16 bytes can be read there, of each start.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn words_of(starts: &[*const u8; LANES], offset: usize) -> [V; 4] {
-    let piece = |lane: usize| -> __m128i {
-        // SAFETY: the caller's promise.
-        unsafe { _mm_loadu_si128(starts[lane].wrapping_add(offset).cast()) }
-    };
-    // The message has its bytes the other way round.
-    let turned =
-        _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-    let row = |lane| {
-        let row = _mm512_castsi128_si512(piece(lane));
-        let row = _mm512_inserti32x4::<1>(row, piece(lane + 4));
-        let row = _mm512_inserti32x4::<2>(row, piece(lane + 8));
-        _mm512_shuffle_epi8(_mm512_inserti32x4::<3>(row, piece(lane + 12)), turned)
-    };
-    let rows = [row(0), row(1), row(2), row(3)];
-    let low = [_mm512_unpacklo_epi32(rows[0], rows[1]), _mm512_unpacklo_epi32(rows[2], rows[3])];
-    let high = [_mm512_unpackhi_epi32(rows[0], rows[1]), _mm512_unpackhi_epi32(rows[2], rows[3])];
-    [
-        _mm512_unpacklo_epi64(low[0], low[1]),
-        _mm512_unpackhi_epi64(low[0], low[1]),
-        _mm512_unpacklo_epi64(high[0], high[1]),
-        _mm512_unpackhi_epi64(high[0], high[1]),
-    ]
-}
-
 /// Takes the states over `length` bytes from each start.
 ///
 /// # Safety
@@ -132,11 +98,15 @@ unsafe fn run(states: &mut [State], starts: &[*const u8; LANES], length: usize) 
     }
     // SAFETY: each word of the state has 64 bytes for its lanes.
     let mut state = lanes.map(|word| unsafe { _mm512_loadu_si512(word.as_ptr().cast()) });
+    // The message has its bytes the other way round.
+    let turned =
+        _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
     for offset in (0..length).step_by(BLOCK) {
         let mut words = [state[0]; 16];
         for (quarter, four) in words.chunks_exact_mut(4).enumerate() {
             // SAFETY: 16 of the `length` bytes lie at each start there.
-            four.copy_from_slice(&unsafe { words_of(starts, offset + 16 * quarter) });
+            let read = unsafe { words_of(starts, offset + 16 * quarter) };
+            four.copy_from_slice(&read.map(|word| _mm512_shuffle_epi8(word, turned)));
         }
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
         for turn in 0..4 {
