@@ -63,16 +63,14 @@ struct Inner {
 }
 
 fn open_blocking(path: &Path, options: OpenOptions) -> io::Result<std::fs::File> {
-    let mut flags = OFlags::empty();
-    if options.durable_writes {
-        flags |= OFlags::DSYNC;
-    }
+    // Not rustix' DSYNC, which is O_SYNC (1.1): each write with a new time of change would commit the journal.
+    let flags = if options.durable_writes { libc::O_DSYNC } else { 0 };
     let file = std::fs::OpenOptions::new()
         .read(true)
         .write(options.write || options.create_new)
         .create_new(options.create_new)
         .mode(0o600)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .custom_flags(flags)
         .open(path)?;
     if options.direct {
         // Set afterwards: where a file system knows no direct I/O (an older tmpfs), an open with the
@@ -252,6 +250,20 @@ mod tests {
         buffer.set_length(length);
         buffer.fill(byte);
         buffer
+    }
+
+    #[test]
+    fn a_durable_write_syncs_what_its_bytes_need_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions {
+            write: true,
+            create_new: true,
+            durable_writes: true,
+            ..OpenOptions::default()
+        };
+        let file = open_blocking(&folder.path().join("file"), options).unwrap();
+        let flags = rustix::fs::fcntl_getfl(&file).unwrap().bits().cast_signed();
+        assert_eq!(flags & libc::O_SYNC, libc::O_DSYNC);
     }
 
     #[test]
