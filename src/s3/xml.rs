@@ -10,7 +10,7 @@ use crate::io::budget::Reservation;
 use crate::model::ETag;
 use crate::stdx::percent;
 
-use super::time;
+use super::time::Iso8601;
 
 /// The namespace of every document.
 pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -20,6 +20,7 @@ pub(crate) struct Xml {
     out: Vec<u8>,
     root: &'static str,
     room: Option<Reservation>,
+    times: Iso8601,
 }
 
 /// A finished document, with the memory that it was written into.
@@ -61,7 +62,7 @@ impl Xml {
         out: Vec<u8>,
         room: Option<Reservation>,
     ) -> Self {
-        let mut xml = Self { out, root, room };
+        let mut xml = Self { out, root, room, times: Iso8601::default() };
         xml.put("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
         match namespace {
             Some(namespace) => xml.open_with(root, &[("xmlns", namespace)]),
@@ -99,6 +100,7 @@ impl Xml {
     }
 
     /// An element with text.
+    #[inline]
     pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.open(name);
         self.content(value);
@@ -111,6 +113,7 @@ impl Xml {
     }
 
     /// An element with a number.
+    #[inline]
     pub(crate) fn number(&mut self, name: &str, value: u64) {
         self.plain(name, itoa::Buffer::new().format(value));
     }
@@ -121,13 +124,15 @@ impl Xml {
     }
 
     /// An element with a moment, in milliseconds since the epoch.
+    #[inline]
     pub(crate) fn time(&mut self, name: &str, ms: i64) {
         self.open(name);
-        self.out.extend_from_slice(&time::iso8601(ms));
+        self.out.extend_from_slice(&self.times.text(ms));
         self.close(name);
     }
 
     /// An element with an entity tag in its quotation marks.
+    #[inline]
     pub(crate) fn etag(&mut self, name: &str, etag: ETag) {
         self.open(name);
         self.put("&quot;");
@@ -137,6 +142,7 @@ impl Xml {
     }
 
     /// An element with a key, percent-encoded if the client asked for that.
+    #[inline]
     pub(crate) fn key(&mut self, name: &str, value: &str, url_encoded: bool) {
         self.open(name);
         if url_encoded {
@@ -158,7 +164,8 @@ impl Xml {
     }
 
     /// An element with text that needs no escaping.
-    fn plain(&mut self, name: &str, value: &str) {
+    #[inline]
+    pub(crate) fn plain(&mut self, name: &str, value: &str) {
         self.open(name);
         self.put(value);
         self.close(name);

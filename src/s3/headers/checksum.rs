@@ -230,8 +230,8 @@ pub(crate) fn element(xml: &mut Xml, checksum: Option<&Checksum>, parts: u16) {
 /// Writes what a listing tells of a checksum.
 pub(crate) fn listed(xml: &mut Xml, info: &ArtifactInfo) {
     if let Some(checksum) = &info.checksum {
-        xml.text("ChecksumAlgorithm", algorithm_name(checksum.algorithm));
-        xml.text("ChecksumType", kind_name(checksum.kind));
+        xml.plain("ChecksumAlgorithm", algorithm_name(checksum.algorithm));
+        xml.plain("ChecksumType", kind_name(checksum.kind));
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         xml.boolean("IsLatest", true);
         describe(xml, info);
         call.owner(xml, "Owner");
-        xml.text("StorageClass", "STANDARD");
+        xml.plain("StorageClass", "STANDARD");
     });
     Ok(Answer::document(xml))
 }

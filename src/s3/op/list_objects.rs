@@ -20,7 +20,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
     listing.entries(&mut xml, &page, "Contents", |xml, info| {
         describe(xml, info);
         call.owner(xml, "Owner");
-        xml.text("StorageClass", "STANDARD");
+        xml.plain("StorageClass", "STANDARD");
     });
     Ok(Answer::document(xml))
 }

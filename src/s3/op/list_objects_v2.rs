@@ -31,7 +31,7 @@ pub(crate) async fn serve(ctx: &Context, call: &Call<'_>) -> Result<Answer, S3Er
         if with_owner {
             call.owner(xml, "Owner");
         }
-        xml.text("StorageClass", "STANDARD");
+        xml.plain("StorageClass", "STANDARD");
     });
     Ok(Answer::document(xml))
 }

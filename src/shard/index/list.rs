@@ -92,6 +92,11 @@ fn past_name(keyspace: Keyspace, container: u64, name: &str) -> KeyBytes {
     from
 }
 
+/// Entries after which a page is taken for a full one.
+const FEW: usize = 64;
+/// Most entries that are then made room for.
+const MANY: usize = 1000;
+
 /// Lists artifacts. The caller has made a pin.
 pub(crate) async fn artifacts<F: RunFiles>(
     shard: &ShardMap,
@@ -117,6 +122,9 @@ pub(crate) async fn artifacts<F: RunFiles>(
             if page.entries.len() == query.limit {
                 page.truncated = true;
                 break;
+            }
+            if page.entries.len() == FEW {
+                page.entries.reserve_exact((query.limit - FEW).min(MANY));
             }
             page.entries.push(match rolled {
                 Some(prefix) => ListEntry::Prefix(prefix.to_owned()),

@@ -79,9 +79,8 @@ impl Source for RunCursor {
     }
 
     fn needed(&self) -> Option<Needed> {
-        let run = Arc::clone(&self.run);
-        matches!(self.state, State::Seeking).then_some(Needed {
-            run,
+        matches!(self.state, State::Seeking).then(|| Needed {
+            run: Arc::clone(&self.run),
             number: self.number,
             keep: self.keep,
         })

@@ -112,6 +112,8 @@ pub(crate) struct Merge<S> {
     by_sequence: bool,
     /// Sources that are on a version, by stem and then by age, the newest first.
     order: SmallVec<[usize; 8]>,
+    /// Whether the first in the order is known to be the only one on its stem.
+    first_is_alone: bool,
     /// Sources that have moved.
     moved: SmallVec<[usize; 8]>,
 }
@@ -121,7 +123,7 @@ impl<S: Source> Merge<S> {
     pub(crate) fn new(sources: impl IntoIterator<Item = S>) -> Self {
         let sources: SmallVec<[S; 4]> = sources.into_iter().collect();
         let moved = (0..sources.len()).collect();
-        Self { sources, by_sequence: false, order: SmallVec::new(), moved }
+        Self { sources, by_sequence: false, order: SmallVec::new(), first_is_alone: false, moved }
     }
 
     /// Of sources any of which may have the newest version of a stem, where they are.
@@ -173,6 +175,7 @@ impl<S: Source> Merge<S> {
     /// Goes to the first stem that is not less than `from`.
     pub(crate) fn seek(&mut self, from: &[u8]) {
         self.order.clear();
+        self.first_is_alone = false;
         self.moved = (0..self.sources.len()).collect();
         for source in &mut self.sources {
             source.seek(from);
@@ -190,20 +193,41 @@ impl<S: Source> Merge<S> {
     /// # Errors
     /// [`RunError::Damaged`].
     pub(crate) fn next(&mut self) -> Result<(), RunError> {
-        let same = match self.peek() {
-            None => return Ok(()),
-            Some(here) => {
-                let is_same = |&&at: &&usize| {
-                    self.sources[at].peek().is_some_and(|there| there.stem == here.stem)
-                };
-                1 + self.order[1..].iter().take_while(is_same).count()
+        let Some(&first) = self.order.first() else { return Ok(()) };
+        let same = if self.first_is_alone { 1 } else { self.count_of_first() };
+        self.first_is_alone = false;
+        if same == 1 {
+            // Mostly it is the first again, and none of the others has to be looked at.
+            self.sources[first].next()?;
+            self.first_is_alone = self.is_first(first);
+            if !self.first_is_alone {
+                self.order.remove(0);
+                self.moved.push(first);
             }
-        };
+            return Ok(());
+        }
         for at in self.order.drain(..same) {
             self.sources[at].next()?;
             self.moved.push(at);
         }
         Ok(())
+    }
+
+    /// How many sources are on the least stem.
+    fn count_of_first(&self) -> usize {
+        let is_same = |&&at: &&usize| match (self.peek(), self.sources[at].peek()) {
+            (Some(here), Some(there)) => here.stem == there.stem,
+            _ => false,
+        };
+        self.order.iter().take_while(is_same).count()
+    }
+
+    /// Whether the source that is first in the order is ready, and on a stem that is less than those of all others.
+    fn is_first(&self, at: usize) -> bool {
+        let source = &self.sources[at];
+        let second = self.order.get(1).and_then(|&second| self.sources[second].peek());
+        source.needed().is_none()
+            && source.peek().is_some_and(|here| second.is_none_or(|second| here.stem < second.stem))
     }
 
     /// Puts a source that is ready to where it belongs in the order.
@@ -219,11 +243,13 @@ impl<S: Source> Merge<S> {
                 there.stem.cmp(here.stem).then(by_age) == Ordering::Less
             })
         };
-        // Mostly it is the first again; there may be many others.
+        // Often it is the first; there may be many others.
         let place = match self.order.first() {
             Some(first) if is_before(first) => 1 + self.order[1..].partition_point(is_before),
             _ => 0,
         };
+        // It may be on the same stem.
+        self.first_is_alone = false;
         self.order.insert(place, at);
     }
 }
