@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -23,32 +24,74 @@ const TURN_BLOCKS: usize = 512;
 
 thread_local! {
     static LANES: Lanes = Lanes::new();
+    /// Streams of this thread that are not finished.
+    static STREAMS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Adds the `range` of `bytes` to `md5`, together with whatever else is being added on this thread. `yield_now` lets
+/// A running MD5 that shares the lanes of its thread.
+pub struct Stream {
+    md5: Md5,
+    /// It is counted on this thread.
+    _stays: PhantomData<*const ()>,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        STREAMS.set(STREAMS.get() + 1);
+        Self { md5: Md5::default(), _stays: PhantomData }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // The thread may be ending.
+        let _ = STREAMS.try_with(|streams| streams.set(streams.get() - 1));
+    }
+}
+
+impl Stream {
+    /// Adds bytes without company.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+    }
+
+    /// The digest of all bytes added.
+    #[must_use]
+    pub fn finish(self) -> [u8; 16] {
+        self.md5.clone().finish()
+    }
+
+    /// Whether no other of this thread can be given bytes while these are added, for so short a time that the
+    /// thread's other tasks may wait.
+    fn needs_no_turn(&self, bytes: usize) -> bool {
+        STREAMS.get() <= 1 && bytes <= TURN_BLOCKS * BLOCK
+    }
+}
+
+/// Adds the `range` of `bytes` to `stream`, together with whatever else is being added on this thread. `yield_now` lets
 /// the thread's other tasks run once.
 ///
 /// # Cancel safety
-/// Dropping the future drops the MD5 and the bytes. It must be polled when it is woken or dropped: others may depend
+/// Dropping the future drops the stream and the bytes. It must be polled when it is woken or dropped: others may depend
 /// on it.
 ///
 /// # Panics
 /// If the range does not lie within the bytes.
 pub async fn update_together<B: AsRef<[u8]> + 'static>(
-    mut md5: Md5,
+    mut stream: Stream,
     bytes: B,
     range: Range<usize>,
     yield_now: impl AsyncFn(),
-) -> (Md5, B) {
+) -> (Stream, B) {
     let slice = &bytes.as_ref()[range.clone()];
-    let begun = md5.begun().min(slice.len());
-    if slice.len() < BYTES_MIN {
-        md5.update(slice);
-        return (md5, bytes);
+    let begun = stream.md5.begun().min(slice.len());
+    if slice.len() < BYTES_MIN || stream.needs_no_turn(slice.len()) {
+        stream.update(slice);
+        return (stream, bytes);
     }
-    md5.update(&slice[..begun]);
+    stream.update(&slice[..begun]);
     let job = Rc::new(Job {
-        md5: RefCell::new(md5),
+        stream: RefCell::new(stream),
         next: Cell::new(range.start + begun),
         end: range.end,
         waker: RefCell::new(None),
@@ -68,14 +111,14 @@ pub async fn update_together<B: AsRef<[u8]> + 'static>(
     drop(waiting);
     // The queue has let go of what is done.
     match Rc::try_unwrap(job) {
-        Ok(job) => (job.md5.into_inner(), job.bytes),
+        Ok(job) => (job.stream.into_inner(), job.bytes),
         Err(_) => unreachable!("a finished job is in no queue"),
     }
 }
 
 /// Bytes on their way into an MD5.
 struct Job<B: ?Sized> {
-    md5: RefCell<Md5>,
+    stream: RefCell<Stream>,
     /// The first byte that was not added yet.
     next: Cell<usize>,
     end: usize,
@@ -97,7 +140,7 @@ impl AnyJob {
 
     /// Adds the next bytes without company.
     fn add(&self, count: usize) {
-        self.md5.borrow_mut().update(&self.rest()[..count]);
+        self.stream.borrow_mut().update(&self.rest()[..count]);
         self.next.set(self.next.get() + count);
     }
 
@@ -226,12 +269,12 @@ impl Lanes {
                 let mut states = [State::default(); LANES_MAX];
                 let mut inputs = [&[][..]; LANES_MAX];
                 for (lane, job) in queue.iter().take(count).enumerate() {
-                    states[lane] = job.md5.borrow().state();
+                    states[lane] = job.stream.borrow().md5.state();
                     inputs[lane] = &job.rest()[..bytes];
                 }
                 kernel.run(&mut states[..count], &inputs[..count]);
                 for (job, state) in queue.iter().zip(states).take(count) {
-                    job.md5.borrow_mut().advance(state, bytes);
+                    job.stream.borrow_mut().md5.advance(state, bytes);
                     job.next.set(job.next.get() + bytes);
                 }
             }

@@ -6,7 +6,7 @@
 mod kernel;
 mod lanes;
 
-pub use lanes::update_together;
+pub use lanes::{Stream, update_together};
 
 use std::mem::MaybeUninit;
 

@@ -17,7 +17,7 @@ async fn turn() {
 }
 
 async fn md5_of(pieces: Vec<Vec<u8>>) -> [u8; 16] {
-    let mut md5 = Md5::default();
+    let mut md5 = Stream::default();
     for piece in pieces {
         let range = 0..piece.len();
         (md5, _) = update_together(md5, piece, range, turn).await;
@@ -64,9 +64,25 @@ fn every_kernel_of_this_processor_computes_right() {
 #[test]
 fn a_range_of_the_bytes() {
     let bytes = pattern(3, 5000);
-    let (md5, back) = run(update_together(Md5::default(), bytes.clone(), 100..4900, turn));
+    let (md5, back) = run(update_together(Stream::default(), bytes.clone(), 100..4900, turn));
     assert_eq!(back, bytes);
     assert_eq!(md5.finish(), digest(&bytes[100..4900]));
+}
+
+#[test]
+fn only_where_company_may_come_is_it_waited_for() {
+    let short = TURN_BLOCKS * BLOCK;
+    let is_ready_at_once = |length| {
+        let bytes = pattern(4, length);
+        let added = Box::pin(update_together(Stream::default(), bytes, 0..length, turn));
+        std::pin::pin!(added).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    };
+    assert!(is_ready_at_once(short));
+    assert!(!is_ready_at_once(short + 1), "the other tasks of the thread get their turn");
+    let other = Stream::default();
+    assert!(!is_ready_at_once(short));
+    assert_eq!(other.finish(), digest(&[]));
+    assert!(is_ready_at_once(short));
 }
 
 struct Count(std::sync::atomic::AtomicUsize);
