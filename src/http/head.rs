@@ -3,6 +3,8 @@
 //! What could be read in two ways is refused, so that a proxy in front and this server never
 //! disagree about where a request ends.
 
+use std::mem::MaybeUninit;
+
 /// The header fields of a request, borrowed from the connection's head buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'a> {
@@ -133,15 +135,15 @@ const FIELDS_INLINE: usize = 32;
 
 /// Room for the fields of one head.
 pub struct FieldSpace<'b> {
-    inline: [httparse::Header<'b>; FIELDS_INLINE],
-    heap: Vec<httparse::Header<'b>>,
+    inline: [MaybeUninit<httparse::Header<'b>>; FIELDS_INLINE],
+    heap: Vec<MaybeUninit<httparse::Header<'b>>>,
 }
 
 impl FieldSpace<'_> {
     /// Empty room.
     #[must_use]
     pub fn new() -> Self {
-        Self { inline: [httparse::EMPTY_HEADER; FIELDS_INLINE], heap: Vec::new() }
+        Self { inline: [MaybeUninit::uninit(); FIELDS_INLINE], heap: Vec::new() }
     }
 }
 
@@ -164,7 +166,7 @@ pub fn parse<'s, 'b: 's>(
     let FieldSpace { inline, heap } = space;
     match parse_fields(bytes, &mut inline[..fields_max.min(FIELDS_INLINE)]) {
         Err(HeadError::TooManyFields) if fields_max > FIELDS_INLINE => {
-            heap.resize(fields_max, httparse::EMPTY_HEADER);
+            heap.resize(fields_max, MaybeUninit::uninit());
             parse_fields(bytes, heap)
         }
         other => other,
@@ -173,10 +175,10 @@ pub fn parse<'s, 'b: 's>(
 
 fn parse_fields<'s, 'b: 's>(
     bytes: &'b [u8],
-    fields: &'s mut [httparse::Header<'b>],
+    fields: &'s mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<Option<Message<'s>>, HeadError> {
-    let mut request = httparse::Request::new(fields);
-    let length = match request.parse(bytes) {
+    let mut request = httparse::Request::new(&mut []);
+    let length = match request.parse_with_uninit_headers(bytes, fields) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(refusal(error)),

@@ -55,19 +55,32 @@ pub(super) struct Found {
     content: Content,
 }
 
+/// Opens the current version of an artifact, if what a look-up would find is known; else the pin for one.
+///
+/// # Errors
+/// If the request is over.
+pub(super) fn open_known<D: Disk, C: Clock>(
+    core: &Rc<Core<D, C>>,
+    ctx: &Context,
+    target: Target<'_>,
+) -> Result<Result<LocalOpen<D, C>, Pin>, DriverError> {
+    core.asked.set(core.asked.get() + 1);
+    let pin = core.pins.pin();
+    Ok(match core.known(ctx, target)? {
+        Some(found) => Ok(LocalOpen::new(core, pin, found)),
+        None => Err(pin),
+    })
+}
+
 /// Opens the current version of an artifact.
 pub(super) async fn open<D: Disk, C: Clock>(
     core: &Rc<Core<D, C>>,
     ctx: &Context,
     target: Target<'_>,
+    pin: Pin,
 ) -> Result<LocalOpen<D, C>, DriverError> {
-    core.asked.set(core.asked.get() + 1);
-    let pin = core.pins.pin();
-    let Found { info, content, .. } = match core.known(ctx, target)? {
-        Some(found) => found,
-        None => look_up(core, ctx, target).await?,
-    };
-    Ok(LocalOpen { core: Rc::clone(core), pin, info, content, parts: RefCell::default() })
+    let found = look_up(core, ctx, target).await?;
+    Ok(LocalOpen::new(core, pin, found))
 }
 
 /// Looks an artifact up in the index, and remembers what it found. The caller has made a pin.
@@ -212,6 +225,11 @@ impl<D: Disk, C: Clock> Core<D, C> {
 }
 
 impl<D: Disk, C: Clock> LocalOpen<D, C> {
+    fn new(core: &Rc<Core<D, C>>, pin: Pin, found: Found) -> Self {
+        let Found { info, content, .. } = found;
+        Self { core: Rc::clone(core), pin, info, content, parts: RefCell::default() }
+    }
+
     async fn part_list(&self, ctx: &Context, list: PartList) -> Result<Rc<[Part]>, DriverError> {
         if let Some(parts) = &*self.parts.borrow() {
             return Ok(Rc::clone(parts));

@@ -250,7 +250,11 @@ impl<D: Disk, C: Clock> Driver for Local<D, C> {
     }
 
     async fn open(&self, ctx: &Context, target: Target<'_>) -> Result<Self::Open, DriverError> {
-        get::open(&self.0, ctx, target).await
+        // A future for what may have to wait is large, and would be moved for nothing.
+        match get::open_known(&self.0, ctx, target)? {
+            Ok(open) => Ok(open),
+            Err(pin) => get::open(&self.0, ctx, target, pin).await,
+        }
     }
 
     async fn delete(

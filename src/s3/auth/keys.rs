@@ -1,7 +1,8 @@
 //! Signing keys, which hold for one access key, day and region, and so for many requests.
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use smallvec::SmallVec;
+
+use crate::stdx::sha256::HmacKey;
 
 /// Most keys kept. Only known access keys get here, and only days that may be signed for.
 const KEYS_MAX: usize = 64;
@@ -10,7 +11,7 @@ struct Entry {
     access_key_id: Box<str>,
     day: [u8; 8],
     region: Box<str>,
-    key: hmac::Key,
+    key: HmacKey,
 }
 
 /// The keys used last, roughly: a full cache replaces them in turn.
@@ -28,7 +29,7 @@ impl KeyCache {
         secret: &str,
         day: &[u8; 8],
         region: &str,
-    ) -> &hmac::Key {
+    ) -> &HmacKey {
         let found = self.entries.iter().position(|entry| {
             entry.day == *day && *entry.access_key_id == *access_key_id && *entry.region == *region
         });
@@ -56,12 +57,12 @@ impl KeyCache {
 }
 
 /// The key that a secret gives for one day and region of S3.
-fn derive(secret: &str, day: &[u8; 8], region: &str) -> hmac::Key {
+fn derive(secret: &str, day: &[u8; 8], region: &str) -> HmacKey {
     let mut seed = SmallVec::<[u8; 128]>::from_slice(b"AWS4");
     seed.extend_from_slice(secret.as_bytes());
-    let mut key = hmac::Key::new(HMAC_SHA256, &seed);
+    let mut key = HmacKey::new(&seed);
     for part in [day.as_slice(), region.as_bytes(), b"s3", b"aws4_request"] {
-        key = hmac::Key::new(HMAC_SHA256, hmac::sign(&key, part).as_ref());
+        key = HmacKey::new(&key.sign(part));
     }
     key
 }
@@ -76,14 +77,14 @@ mod tests {
         for round in 0..3 {
             for number in 0..KEYS_MAX + 5 {
                 let id = format!("{number}");
-                let kept = hmac::sign(cache.get(&id, &id, b"20130524", "r"), b"x");
-                let fresh = hmac::sign(&derive(&id, b"20130524", "r"), b"x");
-                assert_eq!(kept.as_ref(), fresh.as_ref(), "{round} {number}");
+                let kept = cache.get(&id, &id, b"20130524", "r").sign(b"x");
+                let fresh = derive(&id, b"20130524", "r").sign(b"x");
+                assert_eq!(kept, fresh, "{round} {number}");
             }
         }
         assert_eq!(cache.entries.len(), KEYS_MAX);
-        let other_day = hmac::sign(cache.get("5", "5", b"20130525", "r"), b"x");
-        let day = hmac::sign(cache.get("5", "5", b"20130524", "r"), b"x");
-        assert_ne!(day.as_ref(), other_day.as_ref());
+        let other_day = cache.get("5", "5", b"20130525", "r").sign(b"x");
+        let day = cache.get("5", "5", b"20130524", "r").sign(b"x");
+        assert_ne!(day, other_day);
     }
 }

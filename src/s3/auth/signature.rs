@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hmac;
-use smallvec::SmallVec;
 
 use super::super::error::{Code, S3Error};
 use super::canonical::{self, SignedHeaders};
 use super::date::{self, SignedTime};
-use super::signer::{ChunkSigner, sha256, tag_text};
+use super::signer::ChunkSigner;
 use super::{Identity, Payload, Working};
 use crate::engine::tenant::Tenants;
 use crate::http::RequestHead;
-use crate::stdx::hex;
+use crate::stdx::{hex, sha256};
 
 /// Largest difference between the client's clock and ours, in milliseconds.
 const SKEW_MS_MAX: i64 = 15 * 60 * 1000;
@@ -105,20 +103,25 @@ pub(super) fn verify(
         S3Error::from(Code::InvalidAccessKeyId).with("AWSAccessKeyId", access_key_id)
     })?;
     check_time(claim, now_ms)?;
-    let signed = SignedHeaders::parse(&claim.signed_headers)
-        .ok_or_else(|| claim.place.malformed("the list of signed headers is not valid."))?;
+    let mut signed = SignedHeaders::default();
+    if !signed.read(&claim.signed_headers) {
+        return Err(claim.place.malformed("the list of signed headers is not valid."));
+    }
     signed.cover(head)?;
     let payload = promise(&claim.payload)?;
 
     let Working { keys, scratch } = working;
     canonical::write(scratch, head, &signed, &claim.payload)?;
     let key = keys.get(access_key_id, &credential.secret, &scope.day, scope.region);
-    let to_sign = string_to_sign(&claim.time, &scope, &scratch.request);
-    let signature = tag_text(&hmac::sign(key, &to_sign));
+    let request = hex::encode_32(&sha256::digest(&scratch.request));
+    let to_sign = string_to_sign(&claim.time, &scope, &request);
+    let mut tag = key.begin();
+    to_sign.iter().for_each(|piece| tag.update(piece));
+    let signature = hex::encode_32(&tag.finish());
     if verify_slices_are_equal(&signature, claim.signature.as_bytes()).is_err() {
         let refusal = S3Error::from(Code::SignatureDoesNotMatch)
             .with("AWSAccessKeyId", access_key_id)
-            .with("StringToSign", String::from_utf8_lossy(&to_sign))
+            .with("StringToSign", String::from_utf8_lossy(&to_sign.concat()))
             .with("SignatureProvided", claim.signature.as_ref())
             .with("CanonicalRequest", String::from_utf8_lossy(&scratch.request));
         scratch.trim();
@@ -132,15 +135,12 @@ pub(super) fn verify(
 }
 
 /// `algorithm, time, scope, hash of the canonical request`, a line each.
-fn string_to_sign(time: &SignedTime, scope: &Scope<'_>, request: &[u8]) -> SmallVec<[u8; 256]> {
-    let mut out = SmallVec::new();
-    out.extend_from_slice(b"AWS4-HMAC-SHA256\n");
-    out.extend_from_slice(time.text());
-    out.push(b'\n');
-    out.extend_from_slice(scope.text.as_bytes());
-    out.push(b'\n');
-    out.extend_from_slice(&hex::encode_32(&sha256(request)));
-    out
+fn string_to_sign<'a>(
+    time: &'a SignedTime,
+    scope: &Scope<'a>,
+    request: &'a [u8; 64],
+) -> [&'a [u8]; 6] {
+    [b"AWS4-HMAC-SHA256\n", time.text(), b"\n", scope.text.as_bytes(), b"\n", request]
 }
 
 fn check_scope(

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{self, SHA256};
-use aws_lc_rs::hmac;
 
 use super::date::SignedTime;
 use crate::stdx::hex;
+use crate::stdx::sha256::{self, HmacKey};
 
 /// The SHA-256 of nothing, which stands for a chunk's absent header fields.
 const EMPTY_SHA256: &[u8; 64] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -15,7 +14,7 @@ const EMPTY_SHA256: &[u8; 64] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b93
 /// Checks the signatures of one body, in order. Cloned before use, it starts from the head's.
 #[derive(Clone)]
 pub struct ChunkSigner {
-    key: hmac::Key,
+    key: HmacKey,
     time: SignedTime,
     scope: Box<[u8]>,
     previous: [u8; 64],
@@ -29,7 +28,7 @@ impl fmt::Debug for ChunkSigner {
 
 impl ChunkSigner {
     /// Starts from the signature of the head, `seed`, made with `key` at `time` for `scope`.
-    pub(super) fn new(key: hmac::Key, time: SignedTime, scope: &[u8], seed: [u8; 64]) -> Self {
+    pub(super) fn new(key: HmacKey, time: SignedTime, scope: &[u8], seed: [u8; 64]) -> Self {
         Self { key, time, scope: scope.into(), previous: seed }
     }
 
@@ -49,11 +48,15 @@ impl ChunkSigner {
     /// Checks the trailer's signature, given its fields as `name:value\n` each.
     #[must_use]
     pub(super) fn verify_trailer(&mut self, fields: &[u8], given: &[u8; 64]) -> bool {
-        self.verify("AWS4-HMAC-SHA256-TRAILER\n", &[&hex::encode_32(&sha256(fields))], given)
+        self.verify(
+            "AWS4-HMAC-SHA256-TRAILER\n",
+            &[&hex::encode_32(&sha256::digest(fields))],
+            given,
+        )
     }
 
     fn verify(&mut self, algorithm: &str, hashes: &[&[u8; 64]], given: &[u8; 64]) -> bool {
-        let mut message = hmac::Context::with_key(&self.key);
+        let mut message = self.key.begin();
         message.update(algorithm.as_bytes());
         message.update(self.time.text());
         message.update(b"\n");
@@ -64,26 +67,7 @@ impl ChunkSigner {
             message.update(b"\n");
             message.update(*hash);
         }
-        self.previous = tag_text(&message.sign());
+        self.previous = hex::encode_32(&message.finish());
         verify_slices_are_equal(&self.previous, given).is_ok()
     }
-}
-
-/// The text of a signature.
-pub(super) fn tag_text(tag: &hmac::Tag) -> [u8; 64] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(tag.as_ref());
-    hex::encode_32(&bytes)
-}
-
-/// The SHA-256 of `bytes`.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    finish_sha256(&digest::digest(&SHA256, bytes))
-}
-
-/// The bytes of a finished SHA-256.
-pub(super) fn finish_sha256(digest: &digest::Digest) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.as_ref());
-    bytes
 }

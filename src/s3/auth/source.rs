@@ -1,11 +1,8 @@
 //! A request's body as the driver takes it: framing stripped, every promise checked.
 
-use aws_lc_rs::digest::{Context as Hash, SHA256};
-
 use super::super::error::{Code, S3Error};
 use super::checksums::{ChecksumPlan, Promises, checksum_suffix};
 use super::chunked::{Decoder, Trailer};
-use super::signer::finish_sha256;
 use super::{Identity, Payload};
 use crate::context::{Context, Interrupted};
 use crate::driver::{BodyError, Buffer, Source};
@@ -13,6 +10,7 @@ use crate::engine::digest::Digester;
 use crate::http::{Body, RequestHead};
 use crate::model::{ChecksumAlgorithm, Digests, ETagHash};
 use crate::runtime::yield_now;
+use crate::stdx::sha256::Sha256;
 
 /// The checksum that is stored where the client names none, as S3 has it.
 const DEFAULT_CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
@@ -29,7 +27,7 @@ pub struct BodySource<'b, B> {
     received: u64,
     at_end: bool,
     /// The promised SHA-256, and that of what was received; not where the digester has it anyway.
-    signed: Option<([u8; 32], Option<Hash>)>,
+    signed: Option<([u8; 32], Option<Sha256>)>,
     promises: Promises,
     stored: ChecksumAlgorithm,
     etag: ETagHash,
@@ -98,7 +96,7 @@ impl<'b, B: Body> BodySource<'b, B> {
         let signed = match identity.payload {
             Payload::Signed(sha256) => {
                 let own = stored != ChecksumAlgorithm::Sha256;
-                Some((sha256, own.then(|| Hash::new(&SHA256))))
+                Some((sha256, own.then(Sha256::default)))
             }
             _ => None,
         };
@@ -201,7 +199,7 @@ impl<'b, B: Body> BodySource<'b, B> {
         let checksum = values.checksum(self.stored);
         if let Some((promised, own)) = self.signed.take() {
             let right = match own {
-                Some(hash) => finish_sha256(&hash.finish()) == promised,
+                Some(hash) => hash.finish() == promised,
                 None => checksum.is_some_and(|checksum| checksum.value() == promised),
             };
             if !right {

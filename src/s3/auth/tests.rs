@@ -5,13 +5,13 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::super::error::{Code, S3Error};
-use super::signer::{sha256, tag_text};
 use super::*;
 use crate::context::Context;
 use crate::driver::{BodyError, Source as _};
 use crate::engine::tenant::Credential;
 use crate::http::{Body, Headers};
 use crate::model::{Checksum, ChecksumAlgorithm, Digests};
+use crate::stdx::sha256;
 use crate::stdx::{base64, hex};
 
 mod bodies;
@@ -63,7 +63,7 @@ impl Request {
         let Self { method, path, query, .. } = &self;
         let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}");
         let time = value("x-amz-date");
-        let hash = hex::encode_32(&sha256(canonical.as_bytes()));
+        let hash = hex::encode_32(&sha256::digest(canonical.as_bytes()));
         let hash = std::str::from_utf8(&hash).unwrap();
         let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
         let mut key = format!("AWS4{SECRET}").into_bytes();
@@ -72,7 +72,7 @@ impl Request {
             key = hmac::sign(&step, part.as_bytes()).as_ref().to_vec();
         }
         let tag = hmac::sign(&hmac::Key::new(HMAC_SHA256, &key), to_sign.as_bytes());
-        let signature = tag_text(&tag);
+        let signature = hex::encode_32(tag.as_ref().try_into().unwrap());
         let signature = std::str::from_utf8(&signature).unwrap();
         let value = format!(
             "AWS4-HMAC-SHA256 Credential={ID}/{scope},SignedHeaders={names},  Signature={signature}"

@@ -133,16 +133,15 @@ fn right(is_right: bool) -> Result<(), BodyError> {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::hmac;
     use proptest::prelude::*;
 
     use super::super::date::SignedTime;
-    use super::super::signer::sha256;
     use super::*;
     use crate::io::testing::drive;
+    use crate::stdx::sha256::{HmacKey, digest};
 
     fn signer() -> ChunkSigner {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+        let key = HmacKey::new(b"key");
         ChunkSigner::new(key, SignedTime::parse("20130524T000000Z").unwrap(), b"scope", [b'0'; 64])
     }
 
@@ -156,7 +155,7 @@ mod tests {
         let (mut unchecked, mut signing) = (Unchecked::new(signer()), signer());
         let (mut begin, mut passed, mut checked) = (0, 0, 0);
         for &length in lengths {
-            let given = signing.sign_chunk(&sha256(&signed[begin..begin + length]));
+            let given = signing.sign_chunk(&digest(&signed[begin..begin + length]));
             begin += length;
             while passed < begin {
                 let count = (begin - passed).min(every - (passed - checked));

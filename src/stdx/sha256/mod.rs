@@ -3,10 +3,13 @@
 //! SHA-256, for which a core needs little more time than for one, and up to sixteen side by side where there are none.
 #![expect(unsafe_code, reason = "calls the SHA-256 functions of aws-lc-sys, a C library")]
 
+mod hmac;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_kernel.rs")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod wide;
+
+pub use hmac::{Hmac, HmacKey};
 
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;
@@ -64,6 +67,14 @@ impl Sha256 {
         self.0.Nl = u32::from_le_bytes([a, b, c, d]);
         self.0.Nh = u32::from_le_bytes([e, f, g, h]);
     }
+}
+
+/// The SHA-256 of `bytes`.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut sha256 = Sha256::default();
+    sha256.update(bytes);
+    sha256.finish()
 }
 
 /// What takes several at once here.
