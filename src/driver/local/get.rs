@@ -142,7 +142,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         Metadata::from_encoded(&bytes).ok_or(DriverError::Corrupt)
     }
 
-    /// The bytes of an inline artifact or part, from the cache or verified.
+    /// The bytes of an inline artifact or part that is not in the cache, verified.
     async fn read_inline(
         &self,
         ctx: &Context,
@@ -150,10 +150,6 @@ impl<D: Disk, C: Clock> Core<D, C> {
         id: u64,
         crc: u32,
     ) -> Result<Bytes, DriverError> {
-        if let Some(bytes) = self.cache.get(id) {
-            ctx.trace().cache_hit.set(true);
-            return Ok(bytes);
-        }
         let read = self.read_intact(ctx, place, |bytes| block_crc(id, bytes) == crc).await;
         if matches!(read, Err(DriverError::Corrupt)) {
             let location = Location::Inline { place, id, crc };
@@ -311,7 +307,13 @@ impl<D: Disk, C: Clock> LocalReader<D, C> {
         let layout = core.shared.volume.layout();
         let (file, base, id, access) = match span.location {
             Location::Inline { place, id, crc } => {
-                let bytes = core.read_inline(ctx, place, id, crc).await?;
+                let bytes = match core.cache.get(id) {
+                    Some(bytes) => {
+                        ctx.trace().cache_hit.set(true);
+                        bytes
+                    }
+                    None => core.read_inline(ctx, place, id, crc).await?,
+                };
                 let first = usize::try_from(span.range.offset).unwrap_or(usize::MAX);
                 let last = usize::try_from(span.range.end()).unwrap_or(usize::MAX);
                 let whole = last <= bytes.len();
