@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use vaultaire::runtime::core::{Backend, BlockingPool, block_on};
 use vaultaire::runtime::yield_now;
-use vaultaire::stdx::md5::{Stream, digest, update_together};
+use vaultaire::stdx::md5::{Md5, digest, update_together};
 use vaultaire_benches::noise;
 
 fn bench(criterion: &mut Criterion) {
@@ -29,7 +29,7 @@ fn bench(criterion: &mut Criterion) {
                     let began = std::time::Instant::now();
                     for _ in 0..rounds {
                         let all = (0..streams).map(|_| {
-                            update_together(Stream::default(), bytes.clone(), 0..length, yield_now)
+                            update_together(Md5::default(), bytes.clone(), 0..length, yield_now)
                         });
                         for (md5, _) in join_all(all).await {
                             black_box(md5.finish());

@@ -8,7 +8,7 @@ use crc_fast::CrcAlgorithm;
 use smallvec::SmallVec;
 
 use super::crc;
-use super::md5;
+use super::md5::{self, Md5};
 use crate::model::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, ETagHash};
 
 enum Running {
@@ -66,7 +66,7 @@ const PIECE: usize = 16 << 10;
 
 /// Running digests of one body.
 pub struct Digester {
-    md5: Option<md5::Stream>,
+    md5: Option<Md5>,
     running: SmallVec<[Running; 2]>,
 }
 
@@ -120,7 +120,7 @@ impl Digester {
                 running.push(Running::new(algorithm));
             }
         }
-        Self { md5: md5.then(md5::Stream::default), running }
+        Self { md5: md5.then(Md5::default), running }
     }
 
     /// Adds bytes.
@@ -164,7 +164,7 @@ impl Digester {
     #[must_use]
     pub fn finish(self) -> DigestValues {
         let checksums = self.running.into_iter().map(|one| (one.algorithm(), one.finish()));
-        DigestValues { md5: self.md5.map(md5::Stream::finish), checksums: checksums.collect() }
+        DigestValues { md5: self.md5.map(Md5::finish), checksums: checksums.collect() }
     }
 }
 

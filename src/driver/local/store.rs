@@ -67,10 +67,25 @@ impl<D: Disk, C: Clock> Core<D, C> {
         ctx: &Context,
         source: &mut S,
     ) -> Result<Taken, DriverError> {
-        let sizes = self.shared.sizes;
         match source.size() {
-            Some(size) if size <= sizes.inline_max => self.take_inline(ctx, source, size).await,
-            Some(size) if size <= sizes.extent_max => self.take_extent(ctx, source, size).await,
+            Some(size) if size <= self.shared.sizes.inline_max => {
+                self.take_inline(ctx, source, size).await
+            }
+            // The future of a small body is to be moved without that of a large one.
+            _ => Box::pin(self.take_large(ctx, source)).await,
+        }
+    }
+
+    /// As [`Core::take_body`], if it is not known to be small.
+    async fn take_large<S: Source>(
+        &self,
+        ctx: &Context,
+        source: &mut S,
+    ) -> Result<Taken, DriverError> {
+        match source.size() {
+            Some(size) if size <= self.shared.sizes.extent_max => {
+                self.take_extent(ctx, source, size).await
+            }
             Some(size) => {
                 let buffer = self.pool.take_wait(ctx, BLOCK).await?;
                 let sink = self.on_disk(ctx, self.data.own_file(Some(size))).await?;
@@ -88,7 +103,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         source: &mut S,
     ) -> Result<Taken, DriverError> {
         match source.size() {
-            Some(size) if size > self.shared.sizes.extent_max => self.take_body(ctx, source).await,
+            Some(size) if size > self.shared.sizes.extent_max => self.take_large(ctx, source).await,
             Some(size) => self.take_extent(ctx, source, size).await,
             None => {
                 let (filled, ended) = self.take_beginning(ctx, source).await?;

@@ -8,7 +8,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -22,76 +21,41 @@ const BYTES_MIN: usize = 1 << 10;
 /// Blocks of each stream in one turn: about 100 us of work.
 const TURN_BLOCKS: usize = 512;
 
+/// Turns without company after which a piece that needs no more than one asks for none.
+const LONELY_TURNS: u32 = 4;
+
+/// One in so many of those asks nevertheless.
+const LONELY_PIECES: u32 = 16;
+
 thread_local! {
     static LANES: Lanes = Lanes::new();
-    /// Streams of this thread that are not finished.
-    static STREAMS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A running MD5 that shares the lanes of its thread.
-pub struct Stream {
-    md5: Md5,
-    /// It is counted on this thread.
-    _stays: PhantomData<*const ()>,
-}
-
-impl Default for Stream {
-    fn default() -> Self {
-        STREAMS.set(STREAMS.get() + 1);
-        Self { md5: Md5::default(), _stays: PhantomData }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // The thread may be ending.
-        let _ = STREAMS.try_with(|streams| streams.set(streams.get() - 1));
-    }
-}
-
-impl Stream {
-    /// Adds bytes without company.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
-    }
-
-    /// The digest of all bytes added.
-    #[must_use]
-    pub fn finish(self) -> [u8; 16] {
-        self.md5.clone().finish()
-    }
-
-    /// Whether no other of this thread can be given bytes while these are added, for so short a time that the
-    /// thread's other tasks may wait.
-    fn needs_no_turn(&self, bytes: usize) -> bool {
-        STREAMS.get() <= 1 && bytes <= TURN_BLOCKS * BLOCK
-    }
-}
-
-/// Adds the `range` of `bytes` to `stream`, together with whatever else is being added on this thread. `yield_now` lets
+/// Adds the `range` of `bytes` to `md5`, together with whatever else is being added on this thread. `yield_now` lets
 /// the thread's other tasks run once.
 ///
 /// # Cancel safety
-/// Dropping the future drops the stream and the bytes. It must be polled when it is woken or dropped: others may depend
+/// Dropping the future drops the MD5 and the bytes. It must be polled when it is woken or dropped: others may depend
 /// on it.
 ///
 /// # Panics
 /// If the range does not lie within the bytes.
 pub async fn update_together<B: AsRef<[u8]> + 'static>(
-    mut stream: Stream,
+    mut md5: Md5,
     bytes: B,
     range: Range<usize>,
     yield_now: impl AsyncFn(),
-) -> (Stream, B) {
+) -> (Md5, B) {
     let slice = &bytes.as_ref()[range.clone()];
-    let begun = stream.md5.begun().min(slice.len());
-    if slice.len() < BYTES_MIN || stream.needs_no_turn(slice.len()) {
-        stream.update(slice);
-        return (stream, bytes);
+    let begun = md5.begun().min(slice.len());
+    let is_short = slice.len() <= TURN_BLOCKS * BLOCK;
+    if slice.len() < BYTES_MIN || is_short && LANES.with(Lanes::is_lonely) {
+        md5.update(slice);
+        return (md5, bytes);
     }
-    stream.update(&slice[..begun]);
+    md5.update(&slice[..begun]);
     let job = Rc::new(Job {
-        stream: RefCell::new(stream),
+        md5: RefCell::new(md5),
         next: Cell::new(range.start + begun),
         end: range.end,
         waker: RefCell::new(None),
@@ -106,19 +70,20 @@ pub async fn update_together<B: AsRef<[u8]> + 'static>(
             company = more;
             yield_now().await;
         }
+        LANES.with(Lanes::note_company);
         LANES.with(Lanes::turn);
     }
     drop(waiting);
     // The queue has let go of what is done.
     match Rc::try_unwrap(job) {
-        Ok(job) => (job.stream.into_inner(), job.bytes),
+        Ok(job) => (job.md5.into_inner(), job.bytes),
         Err(_) => unreachable!("a finished job is in no queue"),
     }
 }
 
 /// Bytes on their way into an MD5.
 struct Job<B: ?Sized> {
-    stream: RefCell<Stream>,
+    md5: RefCell<Md5>,
     /// The first byte that was not added yet.
     next: Cell<usize>,
     end: usize,
@@ -140,7 +105,7 @@ impl AnyJob {
 
     /// Adds the next bytes without company.
     fn add(&self, count: usize) {
-        self.stream.borrow_mut().update(&self.rest()[..count]);
+        self.md5.borrow_mut().update(&self.rest()[..count]);
         self.next.set(self.next.get() + count);
     }
 
@@ -196,19 +161,37 @@ struct Lanes {
     queue: RefCell<VecDeque<Rc<AnyJob>>>,
     /// Whose waiter does the work; it will be polled.
     leader: RefCell<Option<Rc<AnyJob>>>,
+    /// Turns without company, and pieces that then asked for none, since there was company.
+    lonely: Cell<u32>,
 }
 
 impl Lanes {
     fn new() -> Self {
         let works = |kernel: &Kernel| kernel.is_supported() && computes_right(*kernel);
         let kernel = Kernel::ALL.into_iter().find(works);
-        Self { kernel, queue: RefCell::default(), leader: RefCell::default() }
+        Self { kernel, queue: RefCell::default(), leader: RefCell::default(), lonely: Cell::new(0) }
     }
 
     /// Whether this job's waiter is the one to work; it is if there is none.
     fn leads(&self, job: &Rc<AnyJob>) -> bool {
         let mut leader = self.leader.borrow_mut();
         Rc::ptr_eq(leader.get_or_insert_with(|| Rc::clone(job)), job)
+    }
+
+    /// Whether a short piece should not ask for company; counts it.
+    fn is_lonely(&self) -> bool {
+        let lonely = self.lonely.get();
+        if lonely < LONELY_TURNS || !self.queue.borrow().is_empty() {
+            return false;
+        }
+        self.lonely.set(lonely.wrapping_add(1).max(LONELY_TURNS));
+        !lonely.is_multiple_of(LONELY_PIECES)
+    }
+
+    /// Takes notice of whether the turns that were given brought company.
+    fn note_company(&self) {
+        let had_company = self.queue.borrow().len() > 1;
+        self.lonely.set(if had_company { 0 } else { self.lonely.get().saturating_add(1) });
     }
 
     /// How many wait, if those are more than `known` and lanes are left for others.
@@ -269,12 +252,12 @@ impl Lanes {
                 let mut states = [State::default(); LANES_MAX];
                 let mut inputs = [&[][..]; LANES_MAX];
                 for (lane, job) in queue.iter().take(count).enumerate() {
-                    states[lane] = job.stream.borrow().md5.state();
+                    states[lane] = job.md5.borrow().state();
                     inputs[lane] = &job.rest()[..bytes];
                 }
                 kernel.run(&mut states[..count], &inputs[..count]);
                 for (job, state) in queue.iter().zip(states).take(count) {
-                    job.stream.borrow_mut().md5.advance(state, bytes);
+                    job.md5.borrow_mut().advance(state, bytes);
                     job.next.set(job.next.get() + bytes);
                 }
             }

@@ -6,7 +6,7 @@
 mod kernel;
 mod lanes;
 
-pub use lanes::{Stream, update_together};
+pub use lanes::update_together;
 
 use std::mem::MaybeUninit;
 

@@ -17,7 +17,7 @@ async fn turn() {
 }
 
 async fn md5_of(pieces: Vec<Vec<u8>>) -> [u8; 16] {
-    let mut md5 = Stream::default();
+    let mut md5 = Md5::default();
     for piece in pieces {
         let range = 0..piece.len();
         (md5, _) = update_together(md5, piece, range, turn).await;
@@ -64,25 +64,46 @@ fn every_kernel_of_this_processor_computes_right() {
 #[test]
 fn a_range_of_the_bytes() {
     let bytes = pattern(3, 5000);
-    let (md5, back) = run(update_together(Stream::default(), bytes.clone(), 100..4900, turn));
+    let (md5, back) = run(update_together(Md5::default(), bytes.clone(), 100..4900, turn));
     assert_eq!(back, bytes);
     assert_eq!(md5.finish(), digest(&bytes[100..4900]));
 }
 
+/// Begins to add a piece, and says whether that was done at once.
+fn is_added_at_once(length: usize) -> bool {
+    let bytes = pattern(4, length);
+    let added = Box::pin(update_together(Md5::default(), bytes, 0..length, turn));
+    std::pin::pin!(added).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// As many turns without company as it takes to expect none.
+fn be_alone() {
+    for _ in 0..LONELY_TURNS {
+        run(md5_of(vec![pattern(4, BYTES_MIN)]));
+    }
+}
+
 #[test]
-fn only_where_company_may_come_is_it_waited_for() {
+fn where_nobody_comes_few_wait_for_company() {
     let short = TURN_BLOCKS * BLOCK;
-    let is_ready_at_once = |length| {
-        let bytes = pattern(4, length);
-        let added = Box::pin(update_together(Stream::default(), bytes, 0..length, turn));
-        std::pin::pin!(added).poll(&mut Context::from_waker(Waker::noop())).is_ready()
-    };
-    assert!(is_ready_at_once(short));
-    assert!(!is_ready_at_once(short + 1), "the other tasks of the thread get their turn");
-    let other = Stream::default();
-    assert!(!is_ready_at_once(short));
-    assert_eq!(other.finish(), digest(&[]));
-    assert!(is_ready_at_once(short));
+    assert!(!is_added_at_once(short));
+    be_alone();
+    assert!(!is_added_at_once(short + 1), "the other tasks of the thread get their turn");
+    let waited = (0..4 * LONELY_PIECES).filter(|_| !is_added_at_once(short)).count();
+    assert_eq!(waited, 4);
+
+    let waiting = Box::pin(md5_of(vec![pattern(5, 1 << 20)]));
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(!is_added_at_once(short), "there is somebody");
+}
+
+#[test]
+fn after_company_all_wait_for_it_again() {
+    let short = TURN_BLOCKS * BLOCK;
+    be_alone();
+    run(join_all([1, 2].map(|lane| md5_of(vec![pattern(lane, 2 * short)]))));
+    assert!(!is_added_at_once(short));
 }
 
 struct Count(std::sync::atomic::AtomicUsize);
