@@ -213,13 +213,13 @@ impl<S: Source> Merge<S> {
         Ok(())
     }
 
-    /// How many sources are on the least stem.
+    /// How many sources are on the least stem, if there is one.
     fn count_of_first(&self) -> usize {
         let is_same = |&&at: &&usize| match (self.peek(), self.sources[at].peek()) {
             (Some(here), Some(there)) => here.stem == there.stem,
             _ => false,
         };
-        self.order.iter().take_while(is_same).count()
+        1 + self.order[1..].iter().take_while(is_same).count()
     }
 
     /// Whether the source that is first in the order is ready, and on a stem that is less than those of all others.
