@@ -68,7 +68,7 @@ impl<T: Clone> Recent<T> {
     pub(super) fn get(&self, index: &Index, tenant: TenantId, target: Target<'_>) -> Option<T> {
         let sets = self.sets.borrow();
         let (set, tag) = place(target, sets.len());
-        let slot = find(&sets[set], tag, tenant, target)?;
+        let (_, slot) = sets[set][way_of(&sets[set], tag, tenant, target)?].as_ref()?;
         let stands_still = slot.published == index.shard(slot.shard).published();
         stands_still.then(|| slot.found.clone())
     }
@@ -114,10 +114,7 @@ impl<T: Clone> Recent<T> {
         tenant: TenantId,
         target: Target<'_>,
     ) -> &'s mut Way<T> {
-        let is_its = |way: &Way<T>| {
-            way.as_ref().is_some_and(|(kept, slot)| *kept == tag && slot.is_of(tenant, target))
-        };
-        let its = set.iter().position(is_its);
+        let its = way_of(set, tag, tenant, target);
         let at = its.or_else(|| set.iter().position(Option::is_none)).unwrap_or_else(|| {
             self.victim.set((self.victim.get() + 1) % WAYS);
             self.victim.get()
@@ -126,14 +123,11 @@ impl<T: Clone> Recent<T> {
     }
 }
 
-fn find<'s, T>(
-    set: &'s Set<T>,
-    tag: u32,
-    tenant: TenantId,
-    target: Target<'_>,
-) -> Option<&'s Slot<T>> {
-    let tagged = set.iter().flatten().filter(|(kept, _)| *kept == tag);
-    tagged.map(|(_, slot)| &**slot).find(|slot| slot.is_of(tenant, target))
+/// The way of a set that keeps a name.
+fn way_of<T>(set: &Set<T>, tag: u32, tenant: TenantId, target: Target<'_>) -> Option<usize> {
+    set.iter().position(|way| {
+        way.as_ref().is_some_and(|(kept, slot)| *kept == tag && slot.is_of(tenant, target))
+    })
 }
 
 /// Where a name belongs among so many sets, and its tag. Whoever makes names meet there gains nothing but look-ups.

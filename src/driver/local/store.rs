@@ -76,7 +76,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         }
     }
 
-    /// As [`Core::take_body`], if it is not known to be small.
+    /// As [`Core::take_body`], of a body that is not known to go into the log.
     async fn take_large<S: Source>(
         &self,
         ctx: &Context,
@@ -103,8 +103,7 @@ impl<D: Disk, C: Clock> Core<D, C> {
         source: &mut S,
     ) -> Result<Taken, DriverError> {
         match source.size() {
-            Some(size) if size > self.shared.sizes.extent_max => self.take_large(ctx, source).await,
-            Some(size) => self.take_extent(ctx, source, size).await,
+            Some(_) => self.take_large(ctx, source).await,
             None => {
                 let (filled, ended) = self.take_beginning(ctx, source).await?;
                 let sink = if ended {

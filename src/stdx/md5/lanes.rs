@@ -184,14 +184,14 @@ impl Lanes {
         if lonely < LONELY_TURNS || !self.queue.borrow().is_empty() {
             return false;
         }
-        self.lonely.set(lonely.wrapping_add(1).max(LONELY_TURNS));
+        self.lonely.set(lonely.wrapping_add(1));
         !lonely.is_multiple_of(LONELY_PIECES)
     }
 
     /// Takes notice of whether the turns that were given brought company.
     fn note_company(&self) {
         let had_company = self.queue.borrow().len() > 1;
-        self.lonely.set(if had_company { 0 } else { self.lonely.get().saturating_add(1) });
+        self.lonely.set(if had_company { 0 } else { self.lonely.get().wrapping_add(1) });
     }
 
     /// How many wait, if those are more than `known` and lanes are left for others.

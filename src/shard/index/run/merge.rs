@@ -112,7 +112,7 @@ pub(crate) struct Merge<S> {
     by_sequence: bool,
     /// Sources that are on a version, by stem and then by age, the newest first.
     order: SmallVec<[usize; 8]>,
-    /// Whether the first in the order is known to be the only one on its stem.
+    /// Whether the first in the order is known to be the only one on its stem; not while sources have moved.
     first_is_alone: bool,
     /// Sources that have moved.
     moved: SmallVec<[usize; 8]>,
@@ -248,8 +248,6 @@ impl<S: Source> Merge<S> {
             Some(first) if is_before(first) => 1 + self.order[1..].partition_point(is_before),
             _ => 0,
         };
-        // It may be on the same stem.
-        self.first_is_alone = false;
         self.order.insert(place, at);
     }
 }
