@@ -255,7 +255,7 @@ impl Shared {
         let (answer, decided) = oneshot::channel();
         let mailbox = &self.mailboxes[self.owner(shard)];
         queued(mailbox.depth());
-        let sent = mailbox.send(Commit { shard, request, answer }, clock).await;
+        let sent = mailbox.send(Commit { shard, request, answer, waits_until: None }, clock).await;
         sent.map_err(|_| ShardError::Overloaded)?;
         decided.await.unwrap_or(Err(ShardError::Poisoned))
     }

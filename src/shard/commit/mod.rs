@@ -11,9 +11,12 @@ mod request;
 mod resolve;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::{Either, select};
 
 pub(crate) use request::{
     Answer, BodyContent, Commit, Committed, Expiry, Moved, NewBody, NewCompletion, NewPart, NewPut,
@@ -29,6 +32,7 @@ use super::log::writer::{BATCH_RECORDS_MAX, LogError, LogWriter, Urgency};
 use super::log::{Appended, NewRecord};
 use super::planted::{self, Bug};
 use super::shared::{Shared, WriteState};
+use crate::context::Monotonic;
 use crate::io::{Clock, Disk};
 
 /// One core's commit loop.
@@ -47,11 +51,19 @@ pub(crate) struct Committer<D: Disk, C: Clock> {
     exhausted: bool,
     /// Somebody wants to know whether there is room again.
     looking: bool,
+    /// Found no room, and wait until some is made.
+    postponed: VecDeque<Commit>,
+    /// When they try again.
+    retry_at: Monotonic,
 }
 
 /// How long commits wait for tables to be flushed, and how often they look.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 const FLUSH_LOOK: Duration = Duration::from_millis(2);
+
+/// How long what makes room waits for room itself, and how often it looks. What was deleted before gives some soon.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+const ROOM_LOOK: Duration = Duration::from_millis(50);
 
 /// A decided request, to be answered once the batch is durable.
 type Outcome = (Commit, Result<Answer, ShardError>);
@@ -66,17 +78,26 @@ impl<D: Disk, C: Clock> Committer<D, C> {
     ) -> Self {
         let (since_look, exhausted, looking) = (0, false, false);
         let waiting = VecDeque::new();
-        Self { shared, core, clock, finder, keeper, log, waiting, since_look, exhausted, looking }
+        let (postponed, retry_at) = (VecDeque::new(), Monotonic::default());
+        Self {
+            shared,
+            core,
+            clock,
+            finder,
+            keeper,
+            log,
+            waiting,
+            since_look,
+            exhausted,
+            looking,
+            postponed,
+            retry_at,
+        }
     }
 
     /// Runs until the mailbox is closed and empty, then seals the log.
     pub(crate) async fn run(mut self) {
-        loop {
-            let shared = Arc::clone(&self.shared);
-            let mailbox = &shared.mailboxes[self.core];
-            if self.waiting.is_empty() && !mailbox.ready().await {
-                break;
-            }
+        while self.ready().await {
             self.receive();
             self.wait_for_flush().await;
             if self.waiting.is_empty() {
@@ -85,6 +106,9 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             self.commit_batch().await;
             self.look_for_room().await;
         }
+        for commit in self.postponed.drain(..) {
+            let _ = commit.answer.send(Err(ShardError::Full));
+        }
         if self.shared.is_abandoned() {
             return;
         }
@@ -92,6 +116,29 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             tracing::error!(core = self.core, %error, "the log could not be sealed");
         } else {
             self.keeper.set_sealed();
+        }
+    }
+
+    /// Waits for something to do; `false` once nothing is left and nothing will come.
+    async fn ready(&mut self) -> bool {
+        let has_postponed = !self.postponed.is_empty();
+        if has_postponed && self.clock.now() >= self.retry_at {
+            while let Some(last) = self.postponed.pop_back() {
+                self.waiting.push_front(last);
+            }
+        }
+        if !self.waiting.is_empty() {
+            return true;
+        }
+        let comes = self.shared.mailboxes[self.core].ready();
+        if !has_postponed {
+            return comes.await;
+        }
+        let left = self.retry_at.since(self.clock.now());
+        let retry = pin!(self.clock.sleep(Duration::from_nanos(left)));
+        match select(pin!(comes), retry).await {
+            Either::Left((comes, _)) => comes,
+            Either::Right(_) => true,
         }
     }
 
@@ -224,9 +271,19 @@ impl<D: Disk, C: Clock> Committer<D, C> {
 
     /// The disk is full for what is no more urgent than this; what is more urgent is tried again by itself.
     fn refuse(&mut self, outcomes: Vec<Outcome>, urgency: Urgency) {
-        for (commit, _) in outcomes.into_iter().rev() {
+        let now = self.clock.now();
+        if self.postponed.is_empty() {
+            self.retry_at = now.after(ROOM_LOOK);
+        }
+        for (mut commit, _) in outcomes.into_iter().rev() {
+            let until = *commit.waits_until.get_or_insert(now.after(ROOM_PATIENCE));
             if commit.request.urgency() > urgency {
                 self.waiting.push_front(commit);
+            } else if commit.request.waits_for_room()
+                && now < until
+                && self.postponed.len() < BATCH_RECORDS_MAX
+            {
+                self.postponed.push_front(commit);
             } else {
                 // Nobody waits for the answer if it cannot be sent.
                 let _ = commit.answer.send(Err(ShardError::Full));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_channel::oneshot;
 
+use crate::context::Monotonic;
 use crate::model::{
     Checksum, ChecksumAlgorithm, ChecksumKind, CompletePart, ContainerName, Digests, ETag,
     Metadata, PartInfo, TenantId, UploadId, WriteCondition, WriteReceipt,
@@ -20,6 +21,8 @@ pub(crate) struct Commit {
     pub(crate) shard: u8,
     pub(crate) request: Request,
     pub(crate) answer: oneshot::Sender<Result<Committed, ShardError>>,
+    /// Until when it waits for room, once it has found none.
+    pub(crate) waits_until: Option<Monotonic>,
 }
 
 /// The container that a request is about.
@@ -174,6 +177,11 @@ impl Request {
             Self::Relocate(relocation) => relocation.urgency,
             _ => Urgency::Normal,
         }
+    }
+
+    /// Whether it waits for room on a full disk. What housekeeping asks for does not, as room comes from there.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        matches!(self, Self::DeleteContainer(_) | Self::Delete(..) | Self::Abort(..))
     }
 
     /// Most records and most bytes of records that it can make.
