@@ -25,7 +25,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::config::{Config, DriverKind};
+use crate::config::{Config, DriverKind, ZeroCopy};
 use crate::driver::local::{LocalVolume, OpenError};
 use crate::engine::Engine;
 use crate::engine::tenant::{Credential, Tenants};
@@ -34,6 +34,7 @@ use crate::event::aggregate::{self, AggregatorHandle};
 use crate::event::{self, AdminState};
 use crate::io::budget::Budget;
 use crate::io::clock::SystemClock;
+use crate::io::lending::Terms;
 use crate::net::Handler;
 use crate::net::listener::{self, Lobby};
 use crate::runtime::core::{
@@ -155,8 +156,11 @@ impl Server {
         let Prepared { backend, address, listeners, admin, budget, storage } = prepared;
         let count = config.cores.len();
         let lobby = Arc::new(Lobby::new(count, config.limits.connections));
+        let has_ring = backend == Backend::Uring;
+        let zero_copy = if has_ring { config.zero_copy } else { ZeroCopy::Never };
         let number = u16::try_from(count).unwrap_or(u16::MAX);
         let (emitters, collector) = event::rings(number, EVENTS_PER_CORE);
+        let terms = Terms::new(zero_copy, budget.clone(), count);
         let state = Arc::new(gauges(number, &lobby, budget, &storage));
         // Before the cores: who asks meanwhile is told that they start.
         let events = aggregate::start(collector, admin, state.clone(), config.access_log)?;
@@ -177,7 +181,8 @@ impl Server {
                 storage: storage.clone(),
                 rules: config.rules.clone(),
                 etag: config.etag,
-                spin: if backend == Backend::Uring { config.spin } else { Duration::ZERO },
+                spin: if has_ring { config.spin } else { Duration::ZERO },
+                terms: terms.clone(),
                 meeting: meeting.clone(),
                 state: state.clone(),
                 ready: ready.clone(),

@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) access_log: Option<Written>,
     pub(super) legacy_runtime: Option<Written>,
     pub(super) spin: Option<Written>,
+    pub(super) zero_copy: Option<Written>,
     pub(super) domains: Option<Vec<Written>>,
     /// In the order of the file.
     pub(super) drivers: Option<Written<Vec<FileDriver>>>,
@@ -157,6 +158,7 @@ impl Places<'_> {
             access_log: self.maybe(raw.access_log),
             legacy_runtime: self.maybe(raw.legacy_runtime),
             spin: self.maybe(raw.spin),
+            zero_copy: self.maybe(raw.zero_copy),
             domains: raw.domains.map(|list| list.into_iter().map(|one| self.one(one)).collect()),
             drivers: raw.drivers.map(|drivers| self.drivers(drivers)),
             rules: raw.rules.into_iter().map(|rule| self.rule(rule)).collect(),
@@ -225,6 +227,7 @@ struct RawFile {
     access_log: Option<Spanned<Scalar>>,
     legacy_runtime: Option<Spanned<Scalar>>,
     spin: Option<Spanned<Scalar>>,
+    zero_copy: Option<Spanned<Scalar>>,
     domains: Option<Vec<Spanned<Scalar>>>,
     drivers: Option<Spanned<RawDrivers>>,
     #[serde(default)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::{ConfigError, Origin};
 use super::file::{File, FileCredential, FileDriver, FileLimits, FileRule, FileUpkeep, Written};
-use super::{Config, ContainerRule, DriverConfig, DriverKind, Limits, Upkeep, value};
+use super::{Config, ContainerRule, DriverConfig, DriverKind, Limits, Upkeep, ZeroCopy, value};
 use crate::engine::tenant::Credential;
 use crate::model::{ETagHash, TenantId};
 
@@ -119,6 +119,9 @@ pub(super) fn merge(sources: Sources<'_>) -> Result<Config, ConfigError> {
             spin if spin <= SPIN_MAX => Ok(spin),
             _ => Err(format!("`{text}` is more than 10ms")),
         })?,
+        zero_copy: file
+            .zero_copy
+            .map_or(Ok(ZeroCopy::default()), |text| checked(&text, value::zero_copy))?,
         limits: limits(file.limits)?,
         upkeep: upkeep(file.upkeep)?,
     })

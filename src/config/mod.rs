@@ -51,6 +51,8 @@ pub struct Config {
     pub legacy_runtime: bool,
     /// How long a core stays awake after each request; zero if it sleeps at once.
     pub spin: Duration,
+    /// Whether answers are sent from memory that the kernel does not copy.
+    pub zero_copy: ZeroCopy,
     /// Limits of a connection.
     pub limits: Limits,
     /// What local drivers do in the background.
@@ -76,6 +78,12 @@ impl fmt::Display for Config {
         writeln!(f, "access log     {}", self.access_log)?;
         writeln!(f, "legacy runtime {}", self.legacy_runtime)?;
         writeln!(f, "spin           {} us", self.spin.as_micros())?;
+        let zero_copy = match self.zero_copy {
+            ZeroCopy::Auto => "auto",
+            ZeroCopy::Always => "always",
+            ZeroCopy::Never => "never",
+        };
+        writeln!(f, "zero copy      {zero_copy}")?;
         for driver in &self.drivers {
             match &driver.kind {
                 DriverKind::Local { path } => {
@@ -143,6 +151,18 @@ impl Default for Upkeep {
         let week = Duration::from_secs(7 * 86_400);
         Self { scrub: Some(week), uploads_expire: None, sorted_runs: true }
     }
+}
+
+/// Whether answers are sent from memory that the kernel does not copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// To clients behind devices that do not copy it either.
+    #[default]
+    Auto,
+    /// To all: for measurements.
+    Always,
+    /// To none.
+    Never,
 }
 
 /// Limits of a connection and of a request.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::ZeroCopy;
 use crate::model::ETagHash;
 
 /// Largest number of a CPU that is understood.
@@ -68,6 +69,16 @@ pub(super) fn etag(text: &str) -> Result<ETagHash, String> {
         "md5" => Ok(ETagHash::Md5),
         "crc64" => Ok(ETagHash::Crc64),
         _ => Err(format!("`{text}` is neither md5 nor crc64")),
+    }
+}
+
+/// Parses whether the kernel is spared a copy.
+pub(super) fn zero_copy(text: &str) -> Result<ZeroCopy, String> {
+    match text {
+        "auto" => Ok(ZeroCopy::Auto),
+        "always" => Ok(ZeroCopy::Always),
+        "never" => Ok(ZeroCopy::Never),
+        _ => Err(format!("`{text}` is none of auto, always and never")),
     }
 }
 

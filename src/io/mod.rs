@@ -7,6 +7,7 @@ pub mod budget;
 pub mod buffer;
 pub mod clock;
 pub mod folder;
+pub mod lending;
 pub mod pool;
 pub mod residency;
 #[cfg(any(test, feature = "testing"))]

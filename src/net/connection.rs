@@ -94,7 +94,7 @@ pub(super) fn turn_away<H: Handler>(frontend: &Rc<Frontend<H>>, stream: TcpStrea
     let frontend = frontend.clone();
     crate::runtime::spawn(async move {
         let Ok(stream) = monoio::net::TcpStream::from_std(stream) else { return };
-        let transport = Transport::new(stream, watched.pulse().clone());
+        let transport = frontend.transport(stream, &watched);
         refuse(&frontend, &transport, SystemClock.now(), Code::SlowDown).await;
         linger(&transport, &mut Vec::new()).await;
     });

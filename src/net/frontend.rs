@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use monoio::net::TcpStream;
+
 use super::choir::Choir;
 use super::listener::{self, Lobby};
 use super::pulse::{Ward, Watched};
@@ -19,6 +21,7 @@ use crate::event::{Emitter, Outcome, Record};
 use crate::http::response::DateCache;
 use crate::io::Clock;
 use crate::io::clock::SystemClock;
+use crate::io::lending::{Lender, Terms};
 use crate::runtime;
 use crate::runtime::spin::Spin;
 use crate::s3::Outline;
@@ -69,6 +72,7 @@ pub struct Frontend<H> {
     wall: Cell<(Monotonic, i64)>,
     choir: Rc<Choir>,
     spin: Rc<Spin>,
+    lender: Rc<Lender>,
 }
 
 impl<H: Handler> Frontend<H> {
@@ -81,6 +85,7 @@ impl<H: Handler> Frontend<H> {
         lobby: Arc<Lobby>,
         emitter: Emitter,
         spin: Duration,
+        terms: Terms,
     ) -> Rc<Self> {
         Rc::new(Self {
             handler,
@@ -96,6 +101,7 @@ impl<H: Handler> Frontend<H> {
             wall: Cell::default(),
             choir: Rc::default(),
             spin: Spin::new(spin),
+            lender: Rc::new(Lender::new(terms)),
         })
     }
 
@@ -127,6 +133,7 @@ impl<H: Handler> Frontend<H> {
                 let Some(this) = this.upgrade() else { return };
                 this.ward.sweep(SystemClock.now(), &this.limits);
                 this.refused.sweep(SystemClock.now(), &this.limits);
+                this.lender.collect();
             }
         });
         Ok(())
@@ -139,10 +146,15 @@ impl<H: Handler> Frontend<H> {
         runtime::spawn(async move {
             // A socket that died on the way here is no news.
             let Ok(stream) = monoio::net::TcpStream::from_std(arrival.stream) else { return };
-            let transport = Transport::new(stream, watched.pulse().clone());
+            let transport = this.transport(stream, &watched);
             connection::serve(&this, transport).await;
             drop((watched, arrival.load));
         });
+    }
+
+    /// What moves the bytes of a connection.
+    pub(super) fn transport(&self, stream: TcpStream, watched: &Watched) -> Transport {
+        Transport::new(stream, watched.pulse().clone(), Rc::clone(&self.lender))
     }
 
     fn sweep_interval(&self) -> Duration {

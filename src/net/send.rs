@@ -64,7 +64,7 @@ async fn send_stream<R: Reader>(
         left -= chunk.len();
         match chunk {
             // The head, if it is still to be sent, goes with the first chunk.
-            Chunk::Memory(bytes) => transport.send(head, &bytes, left > 0).await?,
+            Chunk::Memory(bytes) => transport.send_lent(head, bytes, left > 0).await?,
             Chunk::File { file, offset, length } => {
                 transport.send(head, &[], true).await?;
                 transport.send_file(&file, offset, length).await?;

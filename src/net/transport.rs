@@ -9,10 +9,12 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use bytes::{Buf, Bytes};
 use monoio::io::AsyncReadRent;
 use monoio::net::TcpStream;
 
 use super::pulse::{Pulse, Stop};
+use crate::io::lending::{Account, Lender, Lent};
 use crate::io::socket;
 use crate::runtime::Pauses;
 
@@ -46,18 +48,22 @@ pub struct Transport {
     sent: Cell<u64>,
     pauses: Pauses,
     left: Cell<bool>,
+    lender: Rc<Lender>,
+    account: Rc<Account>,
 }
 
 impl Transport {
     /// Takes over a non-blocking stream.
     #[must_use]
-    pub fn new(stream: TcpStream, pulse: Rc<Pulse>) -> Self {
+    pub fn new(stream: TcpStream, pulse: Rc<Pulse>, lender: Rc<Lender>) -> Self {
         Self {
             stream,
             pulse,
             sent: Cell::new(0),
             pauses: Pauses::after(TURN_BYTES),
             left: Cell::new(false),
+            lender,
+            account: Rc::default(),
         }
     }
 
@@ -130,6 +136,30 @@ impl Transport {
             first = &first[of_first..];
             second = &second[count - of_first..];
             self.moved(count).await;
+        }
+        Ok(())
+    }
+
+    /// Sends memory that may be lent to the kernel, which is kept until the kernel is done with it. What is not worth
+    /// lending, or not now, goes as by [`send`](Self::send), together with the head if there is one.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn send_lent(&self, head: &[u8], mut bytes: Bytes, more: bool) -> Result<(), Gone> {
+        if !self.lender.accepts(&self.account, bytes.len()) {
+            return self.send(head, &bytes, more).await;
+        }
+        self.send(head, &[], true).await?;
+        while !bytes.is_empty() {
+            match self.lender.send(&self.stream, &self.account, &bytes, more) {
+                Err(_) => return Err(Gone::Client),
+                Ok(Lent::Full) => self.writable().await?,
+                Ok(Lent::Declined) => return self.send(&[], &bytes, more).await,
+                Ok(Lent::Sent(count)) => {
+                    bytes.advance(count);
+                    self.moved(count).await;
+                }
+            }
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::driver::Health;
 use crate::engine::{DriverRules, Engine};
 use crate::event::{AdminState, Emitter};
+use crate::io::lending::Terms;
 use crate::model::{ETagHash, TenantId};
 use crate::net::Handler;
 use crate::net::frontend::Frontend;
@@ -36,6 +37,7 @@ pub(super) struct Seat<M> {
     pub(super) rules: Vec<ContainerRule>,
     pub(super) etag: ETagHash,
     pub(super) spin: Duration,
+    pub(super) terms: Terms,
     pub(super) meeting: Rendezvous,
     pub(super) state: Arc<AdminState>,
     /// Tells that it serves, or why not.
@@ -63,7 +65,7 @@ where
     let handler = (seat.make_handler)(engine);
     let patience = seat.limits.drain;
     let Seat { core, limits, lobby, emitter, .. } = seat;
-    let frontend = Frontend::new(core, handler, limits, lobby, emitter, seat.spin);
+    let frontend = Frontend::new(core, handler, limits, lobby, emitter, seat.spin, seat.terms);
     // A request may need any core, so none is accepted before all have recovered.
     seat.meeting.wait().await;
     let opened = frontend.open(seat.listener).map_err(ServerError::Listener);

@@ -70,6 +70,7 @@ fn config(kind: DriverKind) -> Config {
         access_log: false,
         legacy_runtime: false,
         spin: Duration::ZERO,
+        zero_copy: crate::config::ZeroCopy::default(),
         limits: Limits { drain: Duration::from_secs(5), ..Limits::default() },
         upkeep: crate::config::Upkeep::default(),
     }

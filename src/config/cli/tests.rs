@@ -3,7 +3,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{ContainerRule, DriverConfig, DriverKind, Limits, SAMPLE, Upkeep};
+use crate::config::{ContainerRule, DriverConfig, DriverKind, Limits, SAMPLE, Upkeep, ZeroCopy};
 use crate::model::ETagHash;
 
 const AFFINITY: [usize; 4] = [0, 1, 2, 5];
@@ -70,6 +70,8 @@ fn the_defaults() {
     assert_eq!(config.etag, ETagHash::Md5);
     assert_eq!(config_of("etag = 'crc64'", &[], &[]).etag, ETagHash::Crc64);
     assert_eq!(config_of("spin = '200us'", &[], &[]).spin, Duration::from_micros(200));
+    assert_eq!(config.zero_copy, ZeroCopy::Auto);
+    assert_eq!(config_of("zero_copy = 'never'", &[], &[]).zero_copy, ZeroCopy::Never);
     assert_eq!(config.memory_bytes, 256 << 20);
     assert!(config.credentials.is_empty() && config.rules.is_empty() && config.domains.is_empty());
     assert!(!config.access_log && !config.legacy_runtime && config.spin.is_zero());
@@ -214,7 +216,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         format!("[[credentials]]\naccess_key_id = 'a-key'\nsecret_access_key = '12345678'\n{key}")
     };
     let cases: Vec<(String, &str)> = vec![
-        ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `etag`, `cores`, `memory`, `access_log`, `legacy_runtime`, `spin`, `domains`, `drivers`, `rules`, `credentials`, `limits`, `upkeep`"),
+        ("region = 'x'\nlisten_on = 1".into(), "2: unknown field `listen_on`, expected one of `listen`, `admin`, `region`, `etag`, `cores`, `memory`, `access_log`, `legacy_runtime`, `spin`, `zero_copy`, `domains`, `drivers`, `rules`, `credentials`, `limits`, `upkeep`"),
         ("[limits]\nidle = '999us'".into(), "2: `999us` is less than 1ms"),
         ("spin = '11ms'".into(), "1: `11ms` is more than 10ms"),
         ("[limits]\nidle = '1s'\nhurry = 1".into(), "3: unknown field `hurry`, expected one of `head_bytes`, `headers`, `idle`, `head`, `body_idle`, `request`, `client_rate`, `connections`, `drain`, `body_bytes`"),
@@ -227,6 +229,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
         ("memory = 1.5".into(), "1: invalid type: floating point `1.5`, expected text, a whole number, true or false"),
         ("\nmemory = '256 megs'".into(), "2: `256 megs` is not a size such as 256MiB"),
         ("etag = 'sha1'".into(), "1: `sha1` is neither md5 nor crc64"),
+        ("zero_copy = true".into(), "1: `true` is none of auto, always and never"),
         ("memory = '1MiB'".into(), "1: 1048576 is less than 16777216"),
         ("[limits]\ndrain = 30".into(), "2: `30` is not a time such as 30s"),
         ("[limits]\ndrain = '0s'".into(), "2: 0 is less than 1ms"),

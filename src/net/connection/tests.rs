@@ -8,16 +8,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::{Domain, Socket, Type};
 
 use super::super::Answer;
 use super::super::listener::{Lobby, bind};
 use super::*;
-use crate::config::Limits;
+use crate::config::{Limits, ZeroCopy};
 use crate::context::{Context, RequestId};
 use crate::driver::{BodyError, Chunk, Reader};
 use crate::event::ring::Collector;
 use crate::event::{Operation, Record, rings};
 use crate::http::{Body, HeaderBlock, RequestHead};
+use crate::io::budget::Budget;
+use crate::io::lending::{LEAST, Terms};
 use crate::runtime;
 use crate::runtime::core::{Backend, BlockingPool, block_on};
 use crate::s3::Outline;
@@ -37,19 +40,31 @@ impl Reader for Script {
 /// Does what the path says.
 struct Scripted {
     file: Arc<OwnedFd>,
+    held: Arc<()>,
 }
 
 const FILE_BYTES: usize = 3 << 20;
+/// As little as is lent: a socket takes it at once.
+const LARGE_BYTES: usize = LEAST;
+
+/// Bytes, and a mark by which is seen that they are still somewhere.
+struct Held(Vec<u8>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
 impl Scripted {
-    fn new() -> Self {
+    fn new(held: Arc<()>) -> Self {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&pattern(FILE_BYTES)).unwrap();
-        Self { file: Arc::new(file.into()) }
+        Self { file: Arc::new(file.into()), held }
     }
 
     fn stream(&self, chunks: Vec<Result<Chunk, DriverError>>, length: u64) -> ResponseBody<Script> {
@@ -116,6 +131,11 @@ impl Handler for Scripted {
                 ],
                 (2 << 20) + 4,
             ),
+            "/large" => {
+                let large = Held(pattern(LARGE_BYTES), self.held.clone());
+                let chunks = vec![memory(b"head"), Ok(Chunk::Memory(Bytes::from_owner(large)))];
+                self.stream(chunks, 4 + LARGE_BYTES as u64)
+            }
             "/unstarted" => self.stream(vec![Err(DriverError::Corrupt)], 7),
             "/cut" => self.stream(vec![memory(b"one "), Err(DriverError::Corrupt)], 7),
             "/short" => self.stream(vec![memory(b"one ")], 7),
@@ -151,26 +171,30 @@ impl Handler for Scripted {
 struct Server {
     address: SocketAddr,
     collector: Mutex<Collector>,
+    held: Arc<()>,
     stop: Option<futures_channel::oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     fn start(limits: Limits) -> Self {
-        Self::start_on(limits, Backend::Uring)
+        Self::start_on(limits, Backend::Uring, ZeroCopy::Auto)
     }
 
-    fn start_on(limits: Limits, backend: Backend) -> Self {
+    fn start_on(limits: Limits, backend: Backend, zero_copy: ZeroCopy) -> Self {
         let (address, mut listeners) = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
         let (mut emitters, collector) = rings(1, 1024);
         let lobby = Arc::new(Lobby::new(1, limits.connections));
         let (stop, stopped) = futures_channel::oneshot::channel();
         let (ready, is_ready) = mpsc::channel();
+        let held = Arc::new(());
+        let marked = held.clone();
         let thread = std::thread::Builder::new().spawn(move || {
             block_on(backend, &BlockingPool::new(1), async {
                 let emitter = emitters.remove(0);
-                let frontend =
-                    Frontend::new(0, Scripted::new(), limits, lobby, emitter, Duration::ZERO);
+                let terms = Terms::new(zero_copy, Budget::new(64 << 20), 1);
+                let (handler, spin) = (Scripted::new(marked), Duration::ZERO);
+                let frontend = Frontend::new(0, handler, limits, lobby, emitter, spin, terms);
                 frontend.open(listeners.remove(0)).unwrap();
                 ready.send(()).unwrap();
                 let patience = stopped.await.unwrap();
@@ -181,13 +205,38 @@ impl Server {
         });
         is_ready.recv().unwrap();
         let collector = Mutex::new(collector);
-        Self { address, collector, stop: Some(stop), thread: Some(thread.unwrap()) }
+        Self { address, collector, held, stop: Some(stop), thread: Some(thread.unwrap()) }
     }
 
     fn connect(&self) -> Client {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Client { stream, received: Vec::new() }
+    }
+
+    /// A client that takes in little before it reads.
+    fn connect_small(&self) -> Client {
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        stream.set_recv_buffer_size(4096).unwrap();
+        // Segments of which more than one fits; or each would wait for the sender to ask again.
+        stream.set_tcp_mss(1000).unwrap();
+        stream.connect(&self.address.into()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Client { stream: stream.into(), received: Vec::new() }
+    }
+
+    /// The record of the next request to end.
+    fn record(&self) -> Record {
+        let deadline = SystemClock.now().after(Duration::from_secs(20));
+        loop {
+            let mut next = None;
+            self.collector.lock().unwrap().drain(|record| next = Some(record));
+            if let Some(next) = next {
+                return next;
+            }
+            assert!(SystemClock.now() < deadline, "no request ends");
+            std::thread::yield_now();
+        }
     }
 
     fn stop(&mut self, patience: Duration) {
@@ -296,7 +345,7 @@ fn put(path: &str, body: &str) -> String {
 #[test]
 fn requests_follow_each_other_on_one_connection() {
     for backend in [Backend::Uring, Backend::Legacy] {
-        let server = Server::start_on(Limits::default(), backend);
+        let server = Server::start_on(Limits::default(), backend, ZeroCopy::Auto);
         let mut client = server.connect();
         for text in ["", "a", "hello"] {
             let reply = client.request(put("/echo", text));
@@ -363,6 +412,26 @@ fn large_bodies_in_and_out() {
     let file = pattern(FILE_BYTES);
     assert!(reply.body[..2 << 20] == file[7..(2 << 20) + 7]);
     assert_eq!(&reply.body[2 << 20..], b"tail");
+}
+
+#[test]
+fn large_memory_is_lent_to_the_kernel_until_the_client_has_it() {
+    let server = Server::start_on(Limits::default(), Backend::Uring, ZeroCopy::Always);
+    let mut client = server.connect_small();
+    for _ in 0..2 {
+        client.send(get("/large"));
+        let record = server.record();
+        assert_eq!((record.outcome, record.bytes_out), (Outcome::Ok, 4 + LARGE_BYTES as u64));
+        assert!(Arc::strong_count(&server.held) > 2, "the client has not read it");
+        let body = client.reply().body;
+        assert_eq!(body[..4], *b"head");
+        assert!(body[4..] == pattern(LARGE_BYTES));
+        let deadline = SystemClock.now().after(Duration::from_secs(20));
+        while Arc::strong_count(&server.held) > 2 {
+            assert!(SystemClock.now() < deadline, "it is not given back");
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]
