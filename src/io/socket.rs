@@ -90,6 +90,12 @@ pub fn send_file(
     }))
 }
 
+/// Holds back what does not fill a packet, for up to 200 ms, or sends it (TCP_CORK of tcp(7)).
+pub fn hold_back(stream: &TcpStream, hold: bool) {
+    // It saves packets; where that is not possible, nothing is lost.
+    let _ = rustix::net::sockopt::set_tcp_cork(descriptor(stream), hold);
+}
+
 /// Says to the peer that nothing more comes; it may still send.
 pub fn finish_sending(stream: &TcpStream) {
     // A peer that is gone already needs no goodbye.

@@ -7,6 +7,10 @@ use crate::context::Context;
 use crate::driver::{Chunk, DriverError, Reader};
 use crate::http::ResponseBody;
 
+/// From so many bytes on an answer goes out in full packets only, but for its end: an acknowledgement that comes while it
+/// is sent would let go whatever lies there, and each small packet brings another acknowledgement.
+const LARGE: u64 = 128 << 10;
+
 /// Why an answer was not sent to its end.
 #[derive(Debug)]
 pub enum SendError {
@@ -47,6 +51,22 @@ pub async fn send<R: Reader>(
 }
 
 async fn send_stream<R: Reader>(
+    ctx: &Context,
+    transport: &Transport,
+    head: &[u8],
+    reader: R,
+    length: u64,
+) -> Result<(), SendError> {
+    if length < LARGE {
+        return send_chunks(ctx, transport, head, reader, length).await;
+    }
+    transport.hold_back(true);
+    let sent = send_chunks(ctx, transport, head, reader, length).await;
+    transport.hold_back(false);
+    sent
+}
+
+async fn send_chunks<R: Reader>(
     ctx: &Context,
     transport: &Transport,
     mut head: &[u8],

@@ -208,6 +208,11 @@ impl Transport {
         self.left.get()
     }
 
+    /// Whether to hold back what does not fill a packet; at the end of it all goes out.
+    pub fn hold_back(&self, hold: bool) {
+        socket::hold_back(&self.stream, hold);
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish_sending(&self) {
         socket::finish_sending(&self.stream);
