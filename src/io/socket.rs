@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use monoio::net::TcpStream;
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, sockopt};
 
 /// The descriptor of a stream.
 #[must_use]
@@ -90,14 +90,44 @@ pub fn send_file(
     }))
 }
 
+/// Takes the pacing off a connection of this machine with itself. Where BBR is the system's choice, the kernel spreads
+/// what is sent by a timer, so as not to fill queues on the way. Here are none, and the timer costs more than the sending.
+pub fn unpace_if_local(stream: &StdStream) {
+    let (Ok(peer), Ok(own)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    let is_local = peer.ip() == own.ip() || peer.ip().is_loopback();
+    if is_local && sockopt::tcp_congestion(stream).is_ok_and(|name| name.starts_with("bbr")) {
+        // Every kernel has it. Where it cannot be chosen, the connection is slower.
+        let _ = sockopt::set_tcp_congestion(stream, "reno");
+    }
+}
+
 /// Holds back what does not fill a packet, for up to 200 ms, or sends it (TCP_CORK of tcp(7)).
 pub fn hold_back(stream: &TcpStream, hold: bool) {
     // It saves packets; where that is not possible, nothing is lost.
-    let _ = rustix::net::sockopt::set_tcp_cork(descriptor(stream), hold);
+    let _ = sockopt::set_tcp_cork(descriptor(stream), hold);
 }
 
 /// Says to the peer that nothing more comes; it may still send.
 pub fn finish_sending(stream: &TcpStream) {
     // A peer that is gone already needs no goodbye.
     let _ = rustix::net::shutdown(descriptor(stream), Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_paced_within_this_machine() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        if let Err(error) = sockopt::set_tcp_congestion(&listener, "bbr") {
+            eprintln!("SKIPPED: this kernel has no bbr that could be taken off: {error}");
+            return;
+        }
+        let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        assert_eq!(sockopt::tcp_congestion(&stream).unwrap(), "bbr");
+        unpace_if_local(&stream);
+        assert_eq!(sockopt::tcp_congestion(&stream).unwrap(), "reno");
+    }
 }

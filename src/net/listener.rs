@@ -154,6 +154,7 @@ impl Acceptor {
 fn place<H: Handler>(frontend: &Rc<Frontend<H>>, stream: TcpStream) {
     // Without it a small answer may wait for an acknowledgement; a socket that refuses is dead.
     let _ = stream.set_nodelay(true);
+    socket::unpace_if_local(&stream);
     match frontend.lobby().loads().place(frontend.core()) {
         Some(load) if load.core() == frontend.core() => {
             frontend.welcome(Arrival { stream, load });
