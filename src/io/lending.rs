@@ -28,10 +28,10 @@ use crate::config::ZeroCopy;
 pub const LEAST: usize = 64 << 10;
 
 /// Most loans at a time.
-const LOANS: usize = 256;
+const LOANS: u32 = 256;
 
 /// Room for the completions of all loans: there are up to two for each.
-const COMPLETIONS: u32 = 512;
+const COMPLETIONS: u32 = 2 * LOANS;
 
 /// This part of the budget may be lent, by all cores together. What is lent to a slow client helps nobody else.
 const SHARE: u64 = 8;
@@ -45,8 +45,9 @@ const IS_NOTICE: u32 = 1 << 3;
 const WAS_COPIED: u32 = 1 << 31;
 
 /// What is known of the device behind a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Device {
+    #[default]
     Unknown,
     /// A piece was lent, and there is no report yet.
     OnTrial,
@@ -55,14 +56,8 @@ enum Device {
 }
 
 /// One connection's experience with lending.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Account(Cell<Device>);
-
-impl Default for Account {
-    fn default() -> Self {
-        Self(Cell::new(Device::Unknown))
-    }
-}
 
 /// What became of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +127,8 @@ impl Lender {
             return false;
         }
         self.collect();
-        let fits =
-            self.lent.get() + length as u64 <= self.terms.most && self.loans.borrow().len() < LOANS;
+        let fits = self.lent.get() + length as u64 <= self.terms.most
+            && self.loans.borrow().len() < LOANS as usize;
         if !fits || self.terms.budget.is_contended() {
             return false;
         }
@@ -270,17 +265,14 @@ impl Lender {
         }
     }
 
+    /// Whether there is a ring; makes it if there is none.
     fn open(&self) -> bool {
         let mut ring = self.ring.borrow_mut();
-        if ring.is_none() && !self.closed.get() {
+        if ring.is_none() {
             // Whoever is told of a completion by a signal between two system calls loses time, and nobody waits for one.
             match IoUring::builder().setup_coop_taskrun().setup_cqsize(COMPLETIONS).build(8) {
                 Ok(made) => *ring = Some(made),
-                Err(error) => {
-                    drop(ring);
-                    self.close(&error.to_string());
-                    return false;
-                }
+                Err(error) => self.close(&error.to_string()),
             }
         }
         ring.is_some()

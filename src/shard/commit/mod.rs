@@ -76,9 +76,6 @@ impl<D: Disk, C: Clock> Committer<D, C> {
         (finder, keeper): (Rc<Finder<D>>, Rc<Keeper<D>>),
         log: LogWriter<D>,
     ) -> Self {
-        let (since_look, exhausted, looking) = (0, false, false);
-        let waiting = VecDeque::new();
-        let (postponed, retry_at) = (VecDeque::new(), Monotonic::default());
         Self {
             shared,
             core,
@@ -86,12 +83,12 @@ impl<D: Disk, C: Clock> Committer<D, C> {
             finder,
             keeper,
             log,
-            waiting,
-            since_look,
-            exhausted,
-            looking,
-            postponed,
-            retry_at,
+            waiting: VecDeque::new(),
+            since_look: 0,
+            exhausted: false,
+            looking: false,
+            postponed: VecDeque::new(),
+            retry_at: Monotonic::default(),
         }
     }
 
