@@ -2,11 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream as StdStream};
-use std::time::{Duration, Instant};
 
 use super::*;
 use crate::io::pool::{BufferPool, PooledBuffer};
-use crate::io::testing::run;
+use crate::io::testing::{connect_small, pattern, run, until};
 
 const PIECE: usize = 256 << 10;
 
@@ -21,36 +20,16 @@ fn lender(policy: ZeroCopy, budget: &Budget) -> Lender {
 /// A connection, whose client takes in little before it reads.
 fn connect() -> (TcpStream, StdStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    client.set_recv_buffer_size(4096).unwrap();
-    // Segments of which more than one fits; or each would wait for the sender to ask again.
-    client.set_tcp_mss(1000).unwrap();
-    client.connect(&listener.local_addr().unwrap().into()).unwrap();
-    let client = StdStream::from(client);
-    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let client = connect_small(listener.local_addr().unwrap());
     let server = listener.accept().unwrap().0;
     server.set_nonblocking(true).unwrap();
     (TcpStream::from_std(server).unwrap(), client)
-}
-
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
 fn pooled(pool: &BufferPool, bytes: &[u8]) -> Bytes {
     let mut buffer = pool.take(bytes.len()).unwrap();
     buffer.extend_from_slice(bytes);
     Bytes::from_owner(buffer)
-}
-
-/// Waits for what the kernel does by itself.
-#[expect(clippy::disallowed_methods, reason = "a test that would wait for ever fails instead")]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::yield_now();
-    }
 }
 
 fn read(client: &mut StdStream, length: usize) -> Vec<u8> {

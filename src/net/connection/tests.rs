@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::{Domain, Socket, Type};
 
 use super::super::Answer;
 use super::super::listener::{Lobby, bind};
@@ -21,6 +20,7 @@ use crate::event::{Operation, Record, rings};
 use crate::http::{Body, HeaderBlock, RequestHead};
 use crate::io::budget::Budget;
 use crate::io::lending::{LEAST, Terms};
+use crate::io::testing::{connect_small, pattern, until};
 use crate::runtime;
 use crate::runtime::core::{Backend, BlockingPool, block_on};
 use crate::s3::Outline;
@@ -54,10 +54,6 @@ impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
-}
-
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
 impl Scripted {
@@ -216,27 +212,17 @@ impl Server {
 
     /// A client that takes in little before it reads.
     fn connect_small(&self) -> Client {
-        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        stream.set_recv_buffer_size(4096).unwrap();
-        // Segments of which more than one fits; or each would wait for the sender to ask again.
-        stream.set_tcp_mss(1000).unwrap();
-        stream.connect(&self.address.into()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        Client { stream: stream.into(), received: Vec::new() }
+        Client { stream: connect_small(self.address), received: Vec::new() }
     }
 
     /// The record of the next request to end.
     fn record(&self) -> Record {
-        let deadline = SystemClock.now().after(Duration::from_secs(20));
-        loop {
-            let mut next = None;
+        let mut next = None;
+        until("a request ends", || {
             self.collector.lock().unwrap().drain(|record| next = Some(record));
-            if let Some(next) = next {
-                return next;
-            }
-            assert!(SystemClock.now() < deadline, "no request ends");
-            std::thread::yield_now();
-        }
+            next.is_some()
+        });
+        next.unwrap()
     }
 
     fn stop(&mut self, patience: Duration) {
@@ -426,11 +412,7 @@ fn large_memory_is_lent_to_the_kernel_until_the_client_has_it() {
         let body = client.reply().body;
         assert_eq!(body[..4], *b"head");
         assert!(body[4..] == pattern(LARGE_BYTES));
-        let deadline = SystemClock.now().after(Duration::from_secs(20));
-        while Arc::strong_count(&server.held) > 2 {
-            assert!(SystemClock.now() < deadline, "it is not given back");
-            std::thread::yield_now();
-        }
+        until("it is given back", || Arc::strong_count(&server.held) == 2);
     }
 }
 
@@ -636,15 +618,13 @@ fn a_client_that_does_not_read_is_given_up() {
     let requests = get("/file").repeat(40);
     client.send(requests);
     // Nothing is read: at some point the server can send no more.
-    let deadline = SystemClock.now().after(Duration::from_secs(20));
     let mut aborted = false;
-    while !aborted && SystemClock.now() < deadline {
+    until("it is given up", || {
         server.collector.lock().unwrap().drain(|record| {
             aborted |= record.outcome == Outcome::ClientAbort;
         });
-        std::thread::yield_now();
-    }
-    assert!(aborted);
+        aborted
+    });
 }
 
 #[test]
